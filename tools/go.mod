@@ -1,0 +1,3 @@
+module github.com/bordergw/bordergw/tools
+
+go 1.26
