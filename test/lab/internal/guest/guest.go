@@ -1,0 +1,157 @@
+package guest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bordergw/bordergw/test/lab/internal/qemu"
+)
+
+const (
+	// quitGrace is what a command has to print its goroutines and end after SIGQUIT.
+	quitGrace = 5 * time.Second
+	// outputGrace is how long output is read on after the command's end, in case a daemon it left holds the pipe.
+	outputGrace = 2 * time.Second
+)
+
+// Exit codes of a shell for a command that cannot be run.
+const exitCannotRun = 127
+
+// Main is process 1. In a VM it powers the machine off and does not return; otherwise it returns the exit code.
+func Main(jobFile string) int {
+	job, err := ReadJob(jobFile)
+	if err != nil {
+		return fatal(false, err)
+	}
+	if err := prepare(job); err != nil {
+		return fatal(job.VM, err)
+	}
+	if !job.VM {
+		return run(job, os.Stdout, os.Stderr, nil)
+	}
+	ports := map[string]*os.File{}
+	for _, name := range []string{qemu.PortStdout, qemu.PortStderr, qemu.PortControl} {
+		if ports[name], err = openPort(name); err != nil {
+			return fatal(true, err)
+		}
+	}
+	control := ports[qemu.PortControl]
+	fmt.Fprintln(control, MessageReady)
+	code := run(job, ports[qemu.PortStdout], ports[qemu.PortStderr], control)
+	fmt.Fprintln(control, MessageExit, code)
+	powerOff()
+	return code
+}
+
+// fatal reports on the console, which is the serial log in a VM, that the command was not even started.
+func fatal(vm bool, err error) int {
+	fmt.Fprintln(os.Stderr, "lab:", err)
+	if vm {
+		powerOff()
+	}
+	return exitCannotRun
+}
+
+func powerOff() {
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// run runs the job's command and returns its exit code, or 128 plus the signal that ended it. A line "quit" from
+// control, or SIGTERM or SIGINT to this process, ends the command with SIGQUIT, so that Go programs show what they
+// were doing.
+func run(job Job, stdout, stderr io.Writer, control io.Reader) int {
+	argv0, err := lookPath(job)
+	if err != nil {
+		fmt.Fprintln(stderr, "lab:", err)
+		return exitCannotRun
+	}
+	cmd := exec.Command(argv0, job.Argv[1:]...)
+	cmd.Args[0] = job.Argv[0]
+	cmd.Dir, cmd.Env = job.Dir, job.Env
+	cmd.Stdout, cmd.Stderr = writer{stdout}, writer{stderr}
+	cmd.WaitDelay = outputGrace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(stderr, "lab:", err)
+		return exitCannotRun
+	}
+	quit := make(chan os.Signal, 1)
+	signal.Notify(quit, unix.SIGTERM, unix.SIGINT)
+	if control != nil {
+		go func() {
+			for lines := bufio.NewScanner(control); lines.Scan(); {
+				if lines.Text() == MessageQuit {
+					quit <- unix.SIGTERM
+				}
+			}
+		}()
+	}
+	go func() {
+		<-quit
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGQUIT)
+		time.AfterFunc(quitGrace, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	}()
+	go reapOrphans(cmd.Process.Pid)
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+		fmt.Fprintln(stderr, "lab:", err)
+		return exitCannotRun
+	}
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		fmt.Fprintln(stderr, "lab: the command was ended by signal:", status.Signal())
+		return 128 + int(status.Signal())
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// writer hides that a port is a file, so that exec reads the command's output through a pipe: a port can be opened
+// once only, and programs reopen /dev/stdout.
+type writer struct{ io.Writer }
+
+// lookPath finds the command in the PATH it will have.
+func lookPath(job Job) (string, error) {
+	if strings.Contains(job.Argv[0], "/") {
+		return job.Argv[0], nil
+	}
+	for _, variable := range job.Env {
+		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
+			if err := os.Setenv("PATH", path); err != nil {
+				return "", err
+			}
+		}
+	}
+	return exec.LookPath(job.Argv[0])
+}
+
+// reapOrphans collects processes whose parents ended before them, as process 1 must, until the command itself ends.
+// It looks before it collects, because the command belongs to exec.Cmd.
+func reapOrphans(command int) {
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, unix.SIGCHLD)
+	defer signal.Stop(died)
+	for range died {
+		for {
+			var info unix.Siginfo
+			err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+			pid := siginfoPID(&info)
+			if err != nil || pid == 0 {
+				break
+			}
+			if pid == command {
+				return
+			}
+			_, _ = unix.Wait4(pid, nil, 0, nil)
+		}
+	}
+}

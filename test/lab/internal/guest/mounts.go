@@ -1,0 +1,56 @@
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// TempDir is the command's TMPDIR: on a tmpfs, and short, because unix socket paths end at 107 bytes.
+const TempDir = "/run/tmp"
+
+type mount struct {
+	source, target, kind string
+	flags                uintptr
+	data                 string
+}
+
+// prepare makes file systems, the host name and the loopback interface ready.
+func prepare(j Job) error {
+	mounts := []mount{
+		{"proc", "/proc", "proc", 0, ""},
+		{"sysfs", "/sys", "sysfs", 0, ""}, // a new instance shows the interfaces of the current network namespace
+		{"tmpfs", "/run", "tmpfs", 0, "mode=755"},
+	}
+	if j.VM {
+		mounts = append(mounts,
+			mount{"dev", "/dev", "devtmpfs", 0, ""},
+			mount{"devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"},
+			mount{"tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"},
+			mount{j.Modules, filepath.Join("/lib/modules", filepath.Base(j.Modules)), "", unix.MS_BIND, ""},
+			// No cache: what is written must be on the host even when the guest dies a moment later.
+			mount{"results", j.Results, "9p", 0, "trans=virtio,version=9p2000.L,msize=1048576,cache=none"})
+	}
+	for _, m := range mounts {
+		if err := os.MkdirAll(m.target, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	if err := os.Mkdir(TempDir, 0o777); err != nil {
+		return err
+	}
+	if err := unix.Sethostname([]byte("lab")); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
+}
