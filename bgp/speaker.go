@@ -1,0 +1,101 @@
+package bgp
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/bordergw/bordergw/internal/secret"
+)
+
+// Port is the TCP port of BGP (RFC 4271 §8.2.1).
+const Port = 179
+
+// Kind says on which side of the gateway a neighbor is. It decides what is accepted from it and announced to it.
+type Kind int
+
+const (
+	// Customer is the far end of a tunnel: always eBGP, between the tunnel's two inside addresses.
+	Customer Kind = iota + 1
+	// Fabric is the router on the VPC's side of an attachment: eBGP or iBGP.
+	Fabric
+)
+
+// String returns "customer" or "fabric".
+func (k Kind) String() string {
+	switch k {
+	case Customer:
+		return "customer"
+	case Fabric:
+		return "fabric"
+	}
+	return "unknown"
+}
+
+// Speaker is the whole desired BGP configuration of one BorderGateway on one host.
+type Speaker struct {
+	// Gateway is the BorderGateway's name and the speaker's identity.
+	Gateway string
+	// ASN is the border's AS number, 2 or 4 bytes.
+	ASN uint32
+	// RouterID is the BGP identifier: any IPv4 address other than 0.0.0.0, unique among the speakers that a neighbor talks to.
+	RouterID netip.Addr
+	// Device is the VRF device that sockets are bound to. Empty means no binding, which only tests use.
+	Device string
+	// ListenAddresses are where sessions are accepted. Empty means the unspecified address of each family that a neighbor has:
+	// with a Device that listens in this VRF only, whatever tunnels come later.
+	ListenAddresses []netip.Addr
+	// Port is listened on; zero means 179. Only tests choose another one.
+	Port uint16
+	// AllowTransit also announces to each customer what the others have announced. The default is never to do so.
+	AllowTransit bool
+	// Neighbors wanted now. One whose tunnel is not up is left out, so that its session ends at once and starts afresh.
+	Neighbors []Neighbor
+	// Announcements are the routes this speaker originates.
+	Announcements []Announcement
+}
+
+// Neighbor is one session.
+type Neighbor struct {
+	// Name identifies the neighbor in its speaker: "tunnel/<name>" or "attachment/<name>".
+	Name string
+	Kind Kind
+	// Address of the peer; no two neighbors of one speaker share it. LocalAddress is our end of the session.
+	Address, LocalAddress netip.Addr
+	// PeerASN differs from the speaker's ASN, except that a Fabric neighbor may have the same one: that session is iBGP.
+	PeerASN uint32
+	// Port is dialed; zero means 179. Only tests choose another one.
+	Port uint16
+	// Keepalive and Hold are rounded down to whole seconds; zero means 30s and 90s. Hold is at least 3s (RFC 4271 §4.2) and at
+	// least the keepalive interval.
+	Keepalive, Hold time.Duration
+	// Password is the TCP MD5 signature key (RFC 2385); unset means none.
+	Password secret.Secret
+	// MaxPrefixes is the most prefixes per address family the neighbor may announce, refused ones included. One more and the
+	// session is closed, and retried after a back-off. Zero means no limit.
+	MaxPrefixes uint32
+	// MED, when set, is sent with every route announced to this neighbor.
+	MED *uint32
+	// Prepend is how many more times than usual our ASN stands in the AS_PATH announced to this neighbor; 0 to 255. It has no
+	// meaning on an iBGP session.
+	Prepend int
+	// IPv4 and IPv6 are the address families of the routes exchanged, whatever the family of the session. At least one is set.
+	IPv4, IPv6 bool
+	// Accept holds, for a Fabric neighbor, the prefixes it may announce; more specific ones are included, and nothing else is
+	// accepted. A Customer may announce anything that Refuse and the built-in guards allow.
+	Accept []netip.Prefix
+	// Refuse holds prefixes never accepted from this neighbor, nor any more specific one. A less specific one, such as a default
+	// route, is accepted: longest match keeps it from taking the refused prefix's traffic.
+	Refuse []netip.Prefix
+}
+
+// Announcement is a route that the speaker originates toward all neighbors of one kind. The same prefix may go to both kinds.
+type Announcement struct {
+	Prefix netip.Prefix
+	To     Kind
+}
+
+// Result is what an Apply could not do.
+type Result struct {
+	// Errors by neighbor name. Neighbors without an entry are as desired, which does not mean that their session is up.
+	Errors map[string]error
+}
