@@ -1,0 +1,52 @@
+# bordergw: see `make help`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GOTOOL := go tool -modfile=tools/go.mod
+LINTTOOL := go tool -modfile=tools/lint/go.mod
+RESULTS ?= results
+
+.PHONY: help build test test-unit test-lab demo lint generate fmt fuzz cc clean
+
+help: ## explain every target
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build static bin/bordergw-agent and bin/bordergwctl
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+test: test-unit test-lab ## install what is missing and run every test: unit tests with -race, then all scenarios on a real kernel
+
+test-unit: cc ## unit tests only, with the race detector
+	go vet ./...
+	go test -race ./...
+
+test-lab: build ## scenarios and kernel tests only; here where the kernel can, else in a VM
+	go run ./test/lab/labtest -results $(RESULTS)
+
+demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
+	go run ./test/lab/labtest -results $(RESULTS) -demo
+
+lint: ## golangci-lint with the project's few rules
+	$(LINTTOOL) golangci-lint run ./...
+	$(GOTOOL) buf lint
+
+generate: ## regenerate Go code from the protobuf schema and docs from code
+	$(GOTOOL) buf generate
+	go generate ./...
+
+fmt: ## format Go and protobuf sources
+	gofmt -w $$(git ls-files '*.go' | grep -v '\.pb\.go$$')
+	$(GOTOOL) buf format -w
+
+fuzz: ## run every fuzzer for FUZZTIME each (default 60s)
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | sed 's/func //'); do \
+	    echo "== $$p $$f"; go test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-60s} || exit 1; done; done
+
+# The race detector needs a C compiler, which a fresh Debian does not have.
+cc:
+	@command -v gcc >/dev/null || { echo "installing gcc for the race detector"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
+
+clean: ## remove build results (the lab's package cache stays)
+	rm -rf bin $(RESULTS)

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bordergw/bordergw/agent/status"
+)
+
+const (
+	// shutdownGrace is how long running requests may take after the end was asked for. They only read a snapshot, so what takes longer
+	// is a client that does not read.
+	shutdownGrace = 3 * time.Second
+	// headerTimeout and idleTimeout keep dead clients from holding connections.
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// writeTimeout is longer than any scrape timeout in use.
+	writeTimeout = time.Minute
+	// maxHeader is ample for what these clients send.
+	maxHeader = 64 << 10
+)
+
+// Config is what a Server needs. View and Gatherer are called for each request and must be safe for concurrent use.
+type Config struct {
+	// View returns the newest published View, or nil before there is one.
+	View func() *status.View
+	// Gatherer holds the metrics.
+	Gatherer prometheus.Gatherer
+	// Log gets faults of connections at debug level.
+	Log *slog.Logger
+}
+
+// Server serves the local API and the health endpoints.
+type Server struct {
+	api, health http.Handler
+	log         *slog.Logger
+}
+
+// New returns a Server; it does nothing before Serve.
+func New(c Config) *Server {
+	return &Server{api: APIHandler(c.View), health: HealthHandler(c.View, c.Gatherer), log: c.Log}
+}
+
+// Serve answers on both listeners until ctx ends, then lets running requests finish for at most three seconds, and returns nil. It
+// owns the listeners from the call on and has closed them when it returns. metrics may be nil: then there are no health endpoints.
+// When one listener fails, the other one is stopped and the fault is returned.
+func (s *Server) Serve(ctx context.Context, api, metrics net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	s.start(ctx, g, "local API", api, s.api)
+	if metrics != nil {
+		s.start(ctx, g, "metrics", metrics, s.health)
+	}
+	return g.Wait()
+}
+
+func (s *Server) start(ctx context.Context, g *errgroup.Group, what string, l net.Listener, handler http.Handler) {
+	srv := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       writeTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.With("server", what).Handler(), slog.LevelDebug),
+		Protocols:         protocols(),
+	}
+	g.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s on %s: %w", what, l.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if err := srv.Shutdown(bounded); err != nil {
+			s.log.Debug("closing connections that did not end in time", "server", what, "err", err)
+			return closeAll(srv)
+		}
+		return nil
+	})
+}
+
+// closeAll ends what Shutdown left; the listener is closed already, which is not a fault.
+func closeAll(srv *http.Server) error {
+	if err := srv.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close connections: %w", err)
+	}
+	return nil
+}
+
+// protocols allows HTTP/2 without TLS beside HTTP/1: gRPC needs it, and there is no TLS on a local socket.
+func protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
