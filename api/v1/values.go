@@ -1,0 +1,187 @@
+package apiv1
+
+// Kinds of resources.
+const (
+	KindBorderGateway   = "BorderGateway"
+	KindCustomerGateway = "CustomerGateway"
+	KindVPNConnection   = "VPNConnection"
+	KindVPNTunnel       = "VPNTunnel"
+)
+
+// VPNConnectionSpec.routing.
+const (
+	RoutingStatic = "STATIC"
+	RoutingBGP    = "BGP"
+)
+
+// VPNTunnelSpec.admin_state and VPNTunnelStatus.admin: what the operator wants.
+const (
+	AdminStateUp   = "UP"
+	AdminStateDown = "DOWN"
+)
+
+// VPNTunnelStatus.running: what is true.
+const (
+	RunningUp   = "UP"
+	RunningDown = "DOWN"
+)
+
+// VPNTunnelSpec.initiation.
+const (
+	InitiationAlways  = "ALWAYS"
+	InitiationRespond = "RESPOND"
+)
+
+// IKE.mode; IKEv1 only (RFC 2409 §5).
+const (
+	IKEModeMain       = "MAIN"
+	IKEModeAggressive = "AGGRESSIVE"
+)
+
+// IKE.post_quantum: hybrid ML-KEM-768 key exchange (RFC 9370).
+const (
+	PostQuantumAuto     = "AUTO"
+	PostQuantumRequired = "REQUIRED"
+	PostQuantumOff      = "OFF"
+)
+
+// ESP.pfs.
+const (
+	PFSRequired = "REQUIRED"
+	PFSOptional = "OPTIONAL"
+)
+
+// Probe.mode.
+const (
+	ProbeModeAuto = "AUTO"
+	ProbeModeOn   = "ON"
+	ProbeModeOff  = "OFF"
+)
+
+// VPNConnectionStatus.availability.
+const (
+	HighlyAvailable    = "HIGHLY_AVAILABLE"
+	NotHighlyAvailable = "NOT_HIGHLY_AVAILABLE"
+)
+
+// VPNConnectionStatus.reasons, in the order in which they are listed. The last three are advisory: they do not change the verdict.
+const (
+	AvailabilitySingleCustomerAddress     = "SINGLE_CUSTOMER_ADDRESS"
+	AvailabilityCloudAddressWithoutTunnel = "CLOUD_ADDRESS_WITHOUT_TUNNEL"
+	AvailabilitySameCustomerAddress       = "SAME_CUSTOMER_ADDRESS_ON_BOTH_CLOUD_ADDRESSES"
+	AvailabilityNoTunnelUp                = "NO_TUNNEL_UP_ON_CLOUD_ADDRESS"
+	AvailabilityUpTunnelsShareCustomer    = "UP_TUNNELS_SHARE_CUSTOMER_ADDRESS"
+	AvailabilityBGPNotEstablished         = "BGP_NOT_ESTABLISHED"
+	AvailabilityDraining                  = "DRAINING"
+)
+
+// VPNTunnelStatus.reason: why running is DOWN.
+const (
+	// ReasonAdminDown: the operator wants it so.
+	ReasonAdminDown = "ADMIN_DOWN"
+	// ReasonConnecting: the first attempt is under way.
+	ReasonConnecting = "CONNECTING"
+	// ReasonWaitingForPeer: initiation is RESPOND and the customer has not begun.
+	ReasonWaitingForPeer = "WAITING_FOR_PEER"
+	// ReasonPeerUnreachable: no answer to IKE.
+	ReasonPeerUnreachable = "PEER_UNREACHABLE"
+	// ReasonAuthenticationFailed: wrong key or identity at one of the ends.
+	ReasonAuthenticationFailed = "AUTHENTICATION_FAILED"
+	// ReasonNoProposalChosen: the two ends have no algorithms in common.
+	ReasonNoProposalChosen = "NO_PROPOSAL_CHOSEN"
+	// ReasonTrafficSelectorsUnacceptable: the peer does not take 0.0.0.0/0 and ::/0.
+	ReasonTrafficSelectorsUnacceptable = "TRAFFIC_SELECTORS_UNACCEPTABLE"
+	// ReasonDPDTimeout: the peer stopped answering.
+	ReasonDPDTimeout = "DPD_TIMEOUT"
+	// ReasonProbeFailed: the SAs stand, but nothing comes back through them.
+	ReasonProbeFailed = "PROBE_FAILED"
+	// ReasonClosedByPeer: the peer deleted the SAs.
+	ReasonClosedByPeer = "CLOSED_BY_PEER"
+	// ReasonCharonUnavailable: charon does not answer on its socket, and the tunnel is not known to be up.
+	ReasonCharonUnavailable = "CHARON_UNAVAILABLE"
+	// ReasonCharonRefused: charon did not take the connection's configuration.
+	ReasonCharonRefused = "CHARON_REFUSED"
+	// ReasonChildSAFailed: the IKE SA stands, the CHILD_SA does not, and no better reason is known.
+	ReasonChildSAFailed = "CHILD_SA_FAILED"
+	// ReasonInterfaceDown: the XFRM interface is missing or down.
+	ReasonInterfaceDown = "INTERFACE_DOWN"
+	// ReasonInterfaceConflict: an interface that is not ours has the tunnel's name or if_id.
+	ReasonInterfaceConflict = "INTERFACE_CONFLICT"
+	// ReasonHostSilent: the host that owns the tunnel stopped reporting.
+	ReasonHostSilent = "HOST_SILENT"
+)
+
+// TunnelReasons returns the closed set of VPNTunnelStatus.reason.
+func TunnelReasons() []string {
+	return []string{
+		ReasonAdminDown, ReasonConnecting, ReasonWaitingForPeer, ReasonPeerUnreachable, ReasonAuthenticationFailed,
+		ReasonNoProposalChosen, ReasonTrafficSelectorsUnacceptable, ReasonDPDTimeout, ReasonProbeFailed, ReasonClosedByPeer,
+		ReasonCharonUnavailable, ReasonCharonRefused, ReasonChildSAFailed, ReasonInterfaceDown, ReasonInterfaceConflict,
+		ReasonHostSilent,
+	}
+}
+
+// VPNTunnelStatus.ike.
+const (
+	IKEDown        = "DOWN"
+	IKEConnecting  = "CONNECTING"
+	IKEEstablished = "ESTABLISHED"
+)
+
+// VPNTunnelStatus.child.
+const (
+	ChildDown      = "DOWN"
+	ChildInstalled = "INSTALLED"
+	ChildRekeying  = "REKEYING"
+)
+
+// VPNTunnelStatus.interface and AttachmentStatus.interface.
+const (
+	InterfaceMissing = "MISSING"
+	InterfaceDown    = "DOWN"
+	InterfaceUp      = "UP"
+)
+
+// VPNTunnelStatus.bgp and BGPSession.state (RFC 4271 §8.2.2; OFF where no session is wanted).
+const (
+	BGPOff         = "OFF"
+	BGPIdle        = "IDLE"
+	BGPConnect     = "CONNECT"
+	BGPActive      = "ACTIVE"
+	BGPOpenSent    = "OPENSENT"
+	BGPOpenConfirm = "OPENCONFIRM"
+	BGPEstablished = "ESTABLISHED"
+)
+
+// VPNTunnelStatus.probe.
+const (
+	ProbeOff     = "OFF"
+	ProbeWaiting = "WAITING"
+	ProbePassing = "PASSING"
+	ProbeFailing = "FAILING"
+)
+
+// Route.type.
+const (
+	RouteTypeAttachment = "ATTACHMENT"
+	RouteTypeConnection = "CONNECTION"
+)
+
+// Route.source.
+const (
+	RouteSourceStatic     = "STATIC"
+	RouteSourceAttachment = "ATTACHMENT"
+	RouteSourceBGP        = "BGP"
+)
+
+// Condition.type.
+const (
+	// ConditionWeakProposal: a proposal names an algorithm that should not be used any more.
+	ConditionWeakProposal = "WEAK_PROPOSAL"
+	// ConditionDraining: traffic is being moved to the other tunnels; Evaluate reports it for the connection.
+	ConditionDraining = "DRAINING"
+	// ConditionConflict: an object that is not ours stands where ours should.
+	ConditionConflict = "CONFLICT"
+	// ConditionNotProgrammed: a driver could not apply an object.
+	ConditionNotProgrammed = "NOT_PROGRAMMED"
+)
