@@ -74,12 +74,22 @@ func unicast(a netip.Addr) bool {
 
 // outerAddr parses an address that packets on the wire between cloud and customer carry.
 func (s scope) outerAddr(field, text string) (netip.Addr, bool) {
-	a, ok := s.addr(field, text)
-	if ok && a.IsLinkLocalUnicast() {
-		s.fail(field, "must not be a link-local address: %s", a)
+	a, problem := ParseOuterAddr(text)
+	if problem != "" {
+		s.fail(field, "%s", problem)
 		return netip.Addr{}, false
 	}
-	return a, ok
+	return a, true
+}
+
+// ParseOuterAddr parses an address that packets on the wire between cloud and customer carry: unicast, not link-local, in
+// canonical form. The second result tells what is wrong, in the words of a Finding, and is empty when nothing is.
+func ParseOuterAddr(text string) (netip.Addr, string) {
+	a, problem := parseAddr(text)
+	if problem == "" && a.IsLinkLocalUnicast() {
+		return netip.Addr{}, fmt.Sprintf("must not be a link-local address: %s", a)
+	}
+	return a, problem
 }
 
 // prefix parses a prefix whose host bits are zero, in its canonical form. False after a finding.
