@@ -1,8 +1,9 @@
 package probe
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
-	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -61,16 +62,15 @@ func newProber(d *Driver, t Target) *prober {
 	return p
 }
 
+// hash is a good one because a cheap one, such as FNV, leaves names that differ in their last digits only close together.
 func hash(tunnel string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(tunnel)) // never fails
-	return h.Sum64()
+	sum := sha256.Sum256([]byte(tunnel))
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // identifier is the ICMP identifier of a tunnel's echoes.
 func identifier(tunnel string) uint16 {
-	h := hash(tunnel)
-	return uint16(h>>48 ^ h>>32 ^ h>>16 ^ h)
+	return uint16(hash(tunnel) >> 48)
 }
 
 // tick returns the first tick after now. Ticks stand at fixed times, so that a late goroutine does not shift the next echo
