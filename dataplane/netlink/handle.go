@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -99,21 +100,48 @@ func (h *Handle) Close() {
 func (h *Handle) dump(request func() *nl.NetlinkRequest, answer uint16, reset func(), parse func([]byte) error) error {
 	for range dumpAttempts {
 		reset()
-		req := request()
-		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: h.strict}
-		var parseErr error
-		err := req.ExecuteIter(unix.NETLINK_ROUTE, answer, func(m []byte) bool {
-			parseErr = parse(m)
-			return parseErr == nil
-		})
-		if parseErr != nil {
-			return parseErr
-		}
-		if !errors.Is(err, nl.ErrDumpInterrupted) {
+		interrupted, err := h.dumpOnce(request(), answer, parse)
+		if err != nil || !interrupted {
 			return err
 		}
 	}
 	return ErrInterrupted
+}
+
+// dumpOnce reads a whole dump, whatever parse says: what stays in the socket would be the next request's.
+func (h *Handle) dumpOnce(req *nl.NetlinkRequest, answer uint16, parse func([]byte) error) (interrupted bool, err error) {
+	s := h.strict.Socket
+	s.Lock()
+	defer s.Unlock()
+	req.Seq = atomic.AddUint32(&h.strict.Seq, 1)
+	if err := s.Send(req); err != nil {
+		return false, fmt.Errorf("send dump request: %w", err)
+	}
+	for {
+		messages, from, receiveErr := s.Receive()
+		if receiveErr != nil {
+			return false, fmt.Errorf("receive dump: %w", receiveErr)
+		}
+		if from.Pid != nl.PidKernel {
+			continue
+		}
+		for _, m := range messages {
+			if m.Header.Seq != req.Seq {
+				continue
+			}
+			interrupted = interrupted || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.Header.Type {
+			case unix.NLMSG_ERROR:
+				return interrupted, errors.Join(err, ackError(m.Header.Flags, m.Data))
+			case unix.NLMSG_DONE:
+				return interrupted, errors.Join(err, doneError(m.Header.Flags, m.Data))
+			case answer:
+				if err == nil {
+					err = parse(m.Data)
+				}
+			}
+		}
+	}
 }
 
 // batchBytes is how much is sent at once: enough to make the system call's cost vanish, and few enough requests that
@@ -185,32 +213,45 @@ func receiveAcks(s *nl.NetlinkSocket, bySeq map[uint32]int, errs []error) error 
 	return nil
 }
 
-// ackError decodes struct nlmsgerr and the text that may follow it (NLMSGERR_ATTR_MSG).
+// ackError decodes struct nlmsgerr and the attributes that may follow it.
 func ackError(flags uint16, b []byte) error {
-	if len(b) < 4 {
-		return fmt.Errorf("netlink acknowledgement of %d bytes", len(b))
-	}
-	code := int32(nl.NativeEndian().Uint32(b))
-	if code == 0 {
-		return nil
-	}
-	err := unix.Errno(-code)
 	const nlmsgerr = 4 + unix.SizeofNlMsghdr
-	if flags&unix.NLM_F_ACK_TLVS == 0 || len(b) < nlmsgerr {
-		return err
+	if len(b) < nlmsgerr {
+		return fmt.Errorf("netlink acknowledgement of %d bytes", len(b))
 	}
 	attributes := b[nlmsgerr:]
 	if flags&unix.NLM_F_CAPPED == 0 {
 		// The request's payload comes first.
-		length := int(nl.NativeEndian().Uint32(b[4:8])) - unix.SizeofNlMsghdr
-		if length < 0 || length > len(attributes) {
-			return err
+		length := int64(binary.NativeEndian.Uint32(b[4:])) - unix.SizeofNlMsghdr
+		if length = (length + 3) &^ 3; length < 0 || length > int64(len(attributes)) {
+			length = int64(len(attributes))
 		}
-		attributes = attributes[(length+3)&^3:]
+		attributes = attributes[length:]
+	}
+	return kernelError(flags, b, attributes)
+}
+
+// doneError decodes the end of a dump: an error code, absent from old kernels, and the attributes that may follow it.
+func doneError(flags uint16, b []byte) error {
+	if len(b) < 4 {
+		return nil
+	}
+	return kernelError(flags, b, b[4:])
+}
+
+// kernelError makes an error of a code and the text that may come with it (NLMSGERR_ATTR_MSG).
+func kernelError(flags uint16, code, attributes []byte) error {
+	n := int32(binary.NativeEndian.Uint32(code))
+	if n == 0 {
+		return nil
+	}
+	err := unix.Errno(-n)
+	if flags&unix.NLM_F_ACK_TLVS == 0 {
+		return err
 	}
 	parsed, parseErr := nl.ParseRouteAttrAsMap(attributes)
 	if parseErr != nil {
-		return err
+		return err // the text is a courtesy, the code is the answer
 	}
 	if text, ok := parsed[nl.NLMSGERR_ATTR_MSG]; ok {
 		return fmt.Errorf("%w: %s", err, unix.ByteSliceToString(text.Value))

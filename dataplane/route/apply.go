@@ -119,7 +119,8 @@ func (r *round) load(table uint32) error {
 			}
 		}
 	}
-	r.g.have, r.g.links, r.g.valid = have, make(map[string]int), true
+	r.g.have, r.g.valid = have, true
+	r.g.links, r.g.expected = make(map[string]int), make(map[routeKey]int)
 	return nil
 }
 
@@ -176,7 +177,7 @@ func (r *round) putNexthops(ctx context.Context) error {
 				r.res.NexthopErrors[id] = fmt.Errorf("nexthop %#x: delete: %w", id, err)
 				continue
 			}
-			r.g.have.removeNexthop(id)
+			r.g.removeNexthop(id)
 		}
 		batch = append(batch, n)
 	}
@@ -316,7 +317,7 @@ func (r *round) deleteObjects(ctx context.Context, ids []uint32, errs map[uint32
 			errs[ids[i]] = fmt.Errorf("delete nexthop %#x: %w", ids[i], err)
 			continue
 		}
-		r.g.have.removeNexthop(ids[i])
+		r.g.removeNexthop(ids[i])
 	}
 	return nil
 }

@@ -39,6 +39,8 @@ type gateway struct {
 	valid bool
 	have  state
 	links map[string]int // indexes of the devices in use, by name
+	// expected counts IPv6 routes that went with a nexthop we deleted: the kernel reports each as nobody's doing.
+	expected map[routeKey]int
 }
 
 // routeKey is a route's identity; the metric is always ours.
@@ -69,8 +71,10 @@ func newState() state {
 }
 
 // removeNexthop does to the state what the kernel does when a nexthop or group goes: nexthops leave their groups, and
-// groups left empty and routes without nexthop go too (net/ipv4/nexthop.c, remove_nexthop).
-func (s *state) removeNexthop(id uint32) {
+// groups left empty and routes without nexthop go too (net/ipv4/nexthop.c, remove_nexthop). Events of IPv6 routes will
+// come after it, possibly when the route exists again.
+func (g *gateway) removeNexthop(id uint32) {
+	s := &g.have
 	gone := map[uint32]bool{id: true}
 	delete(s.nexthops, id)
 	delete(s.groups, id)
@@ -86,7 +90,12 @@ func (s *state) removeNexthop(id uint32) {
 		delete(s.groups, groupID)
 		gone[groupID] = true
 	}
-	maps.DeleteFunc(s.routes, func(_ routeKey, t target) bool { return gone[t.nexthop] })
+	maps.DeleteFunc(s.routes, func(key routeKey, t target) bool {
+		if gone[t.nexthop] && key.prefix.Addr().Is6() {
+			g.expected[key]++
+		}
+		return gone[t.nexthop]
+	})
 }
 
 // New returns a driver that has done nothing yet. kernel stays the caller's.
@@ -105,7 +114,7 @@ func (d *Driver) lock(name string) *gateway {
 		d.mu.Lock()
 		g, ok := d.gateways[name]
 		if !ok {
-			g = &gateway{name: name, have: newState(), links: make(map[string]int)}
+			g = &gateway{name: name, have: newState(), links: make(map[string]int), expected: make(map[routeKey]int)}
 			d.gateways[name] = g
 		}
 		d.mu.Unlock()
@@ -160,7 +169,7 @@ func (d *Driver) DropNexthop(ctx context.Context, gatewayName string, id uint32)
 		g.valid = false
 		return fmt.Errorf("delete nexthop %#x of gateway %s: %w", id, gatewayName, err)
 	}
-	g.have.removeNexthop(id)
+	g.removeNexthop(id)
 	return nil
 }
 

@@ -84,15 +84,6 @@ func (r *rig) await(kind dataplane.HintKind, gateway string) dataplane.Hint {
 	}
 }
 
-// silence has another program make a change that only a marker's hint follows, and fails on any hint before it.
-func (r *rig) silence(doing string, marker func(), gateway string) {
-	r.t.Helper()
-	marker()
-	if h := <-r.hints; h.Gateway != gateway {
-		r.t.Errorf("%s: hint %+v", doing, h)
-	}
-}
-
 func (r *rig) device(name string) netlink.Link {
 	r.t.Helper()
 	l, err := r.kernel.Link(name)

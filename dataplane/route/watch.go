@@ -127,6 +127,10 @@ func (g *gateway) affected(e netlink.Event) string {
 			return "nexthop changed by another program"
 		}
 	case netlink.RouteGone:
+		if g.expected[key] > 0 {
+			g.expected[key]--
+			return ""
+		}
 		if haveRoute {
 			return "route removed by another program"
 		}
