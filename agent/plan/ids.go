@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"sync"
+
+	"github.com/bordergw/bordergw/dataplane/route"
 )
 
 // Range is an inclusive range of numbers that only this program hands out on a host.
@@ -66,18 +68,19 @@ func (p *Pool) Get(key string) (uint32, error) {
 	return 0, fmt.Errorf("no number left in %d–%d for %s", p.span.First, p.span.Last, key)
 }
 
-// Release gives key's number back. A key without one is ignored.
-func (p *Pool) Release(key string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n, ok := p.number[key]; ok {
-		delete(p.number, key)
-		delete(p.owner, n)
-	}
-}
-
 func hash(key string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(key)) // hash.Hash never returns an error
 	return h.Sum32()
+}
+
+// NewIDs returns empty pools over the ranges that mark numbers as bordergw's.
+func NewIDs() IDs {
+	return IDs{
+		// Above the tables that people and distributions number by hand, and short enough for a VRF's name.
+		Table:   NewPool(Range{100_000, 999_999}),
+		IfID:    NewPool(Range{0x0b000001, 0x0bffffff}),
+		Nexthop: NewPool(Range{route.NexthopBase, route.GroupBase - 1}),
+		Group:   NewPool(Range{route.GroupBase, route.IDEnd - 1}),
+	}
 }
