@@ -41,8 +41,8 @@ type Speaker struct {
 	RouterID netip.Addr
 	// Device is the VRF device that sockets are bound to. Empty means no binding, which only tests use.
 	Device string
-	// ListenAddresses are where sessions are accepted. Empty means the unspecified address of each family that a neighbor has:
-	// with a Device that listens in this VRF only, whatever tunnels come later.
+	// ListenAddresses are where sessions are accepted. Empty means 0.0.0.0 and, where the kernel has IPv6, ::. With a Device that
+	// is this VRF only, whatever tunnels come later.
 	ListenAddresses []netip.Addr
 	// Port is listened on; zero means 179. Only tests choose another one.
 	Port uint16
@@ -70,6 +70,11 @@ type Neighbor struct {
 	Keepalive, Hold time.Duration
 	// Password is the TCP MD5 signature key (RFC 2385); unset means none.
 	Password secret.Secret
+	// RestartTime turns graceful restart (RFC 4724) on when not zero: how long the neighbor keeps our routes when the connection is
+	// lost without a word, whole seconds up to 4095s. A neighbor that speaks it too has its routes kept for as long as it asks. The
+	// price is the same on both sides: when a host dies, traffic goes on toward it for up to this time unless something else
+	// notices, so it should be little longer than an agent's restart takes.
+	RestartTime time.Duration
 	// MaxPrefixes is the most prefixes per address family the neighbor may announce, refused ones included. One more and the
 	// session is closed, and retried after a back-off. Zero means no limit.
 	MaxPrefixes uint32
@@ -96,6 +101,7 @@ type Announcement struct {
 
 // Result is what an Apply could not do.
 type Result struct {
-	// Errors by neighbor name. Neighbors without an entry are as desired, which does not mean that their session is up.
+	// Errors by neighbor name, and by prefix for announcements. What has no entry is as desired, which for a neighbor does not
+	// mean that its session is up.
 	Errors map[string]error
 }

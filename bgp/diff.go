@@ -1,0 +1,134 @@
+package bgp
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// Audience is the set of kinds that a prefix is announced to.
+type Audience uint8
+
+// The members of an Audience.
+const (
+	ToCustomer Audience = 1 << iota
+	ToFabric
+)
+
+// Change is what must be done to make one speaker into another. Neighbors are named once in Remove, Add or neither: one whose
+// session must start afresh is in both. Everything else leaves the sessions alone.
+type Change struct {
+	// Restart says that the speaker itself differs and all its sessions with it; the other fields are then empty.
+	Restart bool
+	// Remove, and then Add, these neighbors.
+	Remove, Add []Neighbor
+	// Limit lists neighbors whose MaxPrefixes alone changed.
+	Limit []Neighbor
+	// SoftIn and SoftOut list neighbors, sessions kept, whose routes must pass the changed policy again.
+	SoftIn, SoftOut []Neighbor
+	// Announce maps prefixes to their new audience; Withdraw lists those not announced any more.
+	Announce map[netip.Prefix]Audience
+	Withdraw []netip.Prefix
+}
+
+// Empty says that there is nothing to do.
+func (c Change) Empty() bool {
+	return !c.Restart && len(c.Remove)+len(c.Add)+len(c.Limit)+len(c.SoftIn)+len(c.SoftOut)+len(c.Announce)+len(c.Withdraw) == 0
+}
+
+// Diff returns what makes have into want. Both have been through [Check].
+func Diff(have, want Speaker) Change {
+	var c Change
+	if have.Gateway != want.Gateway || have.ASN != want.ASN || have.RouterID != want.RouterID || have.Device != want.Device ||
+		have.Port != want.Port || !slices.Equal(have.ListenAddresses, want.ListenAddresses) {
+		c.Restart = true
+		return c
+	}
+	old := map[string]Neighbor{}
+	for _, n := range have.Neighbors {
+		old[n.Name] = n
+	}
+	for _, n := range want.sortedNeighbors() {
+		o, ok := old[n.Name]
+		delete(old, n.Name)
+		switch {
+		case !ok:
+			c.Add = append(c.Add, n)
+			continue
+		case !SameSession(o, n):
+			c.Remove, c.Add = append(c.Remove, o), append(c.Add, n)
+			continue
+		}
+		if o.MaxPrefixes != n.MaxPrefixes {
+			c.Limit = append(c.Limit, n)
+		}
+		if !samePrefixes(o.Accept, n.Accept) || !samePrefixes(o.Refuse, n.Refuse) {
+			c.SoftIn = append(c.SoftIn, n)
+		}
+		if !samePointee(o.MED, n.MED) || o.Prepend != n.Prepend || n.Kind == Customer && have.AllowTransit != want.AllowTransit {
+			c.SoftOut = append(c.SoftOut, n)
+		}
+	}
+	for _, n := range old {
+		c.Remove = append(c.Remove, n)
+	}
+	slices.SortFunc(c.Remove, byName)
+	was, is := have.Audiences(), want.Audiences()
+	for p, a := range is {
+		if was[p] != a {
+			if c.Announce == nil {
+				c.Announce = map[netip.Prefix]Audience{}
+			}
+			c.Announce[p] = a
+		}
+		delete(was, p)
+	}
+	for p := range was {
+		c.Withdraw = append(c.Withdraw, p)
+	}
+	slices.SortFunc(c.Withdraw, ComparePrefixes)
+	return c
+}
+
+// SameSession says that a session with a needs no restart to become one with b: they agree in all that is settled when the
+// connection is made or in the OPEN messages.
+func SameSession(a, b Neighbor) bool {
+	return a.Kind == b.Kind && a.Address == b.Address && a.LocalAddress == b.LocalAddress && a.PeerASN == b.PeerASN &&
+		a.Port == b.Port && a.Keepalive == b.Keepalive && a.Hold == b.Hold && a.Password.Equal(b.Password) &&
+		a.RestartTime == b.RestartTime && a.IPv4 == b.IPv4 && a.IPv6 == b.IPv6 &&
+		// An implementation may lose track of a negotiated graceful restart when the limit changes under it.
+		(a.RestartTime == 0 || a.MaxPrefixes == b.MaxPrefixes)
+}
+
+// Audiences returns whom each prefix is announced to.
+func (s Speaker) Audiences() map[netip.Prefix]Audience {
+	m := make(map[netip.Prefix]Audience, len(s.Announcements))
+	for _, a := range s.Announcements {
+		switch a.To {
+		case Customer:
+			m[a.Prefix] |= ToCustomer
+		case Fabric:
+			m[a.Prefix] |= ToFabric
+		}
+	}
+	return m
+}
+
+func (s Speaker) sortedNeighbors() []Neighbor {
+	l := slices.Clone(s.Neighbors)
+	slices.SortStableFunc(l, byName)
+	return l
+}
+
+func byName(a, b Neighbor) int { return cmp.Compare(a.Name, b.Name) }
+
+func samePrefixes(a, b []netip.Prefix) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.SortFunc(a, ComparePrefixes)
+	slices.SortFunc(b, ComparePrefixes)
+	return slices.Equal(slices.Compact(a), slices.Compact(b))
+}
+
+func samePointee(a, b *uint32) bool {
+	return (a == nil) == (b == nil) && (a == nil || *a == *b)
+}

@@ -1,0 +1,149 @@
+package gobgp
+
+import (
+	"testing"
+
+	"github.com/osrg/gobgp/v4/api"
+
+	"github.com/bordergw/bordergw/bgp"
+)
+
+func TestExportMatrix(t *testing.T) {
+	b := newBench(t, Options{})
+	c1, c2 := b.router(11, 65010), b.router(12, 65020)
+	external, internal := b.router(21, 64999), b.router(22, 65000)
+	med := uint32(50)
+	tunnel1, tunnel2 := c1.neighbor("tunnel/1", bgp.Customer), c2.neighbor("tunnel/2", bgp.Customer)
+	tunnel2.MED, tunnel2.Prepend = &med, 2
+	fabric1, fabric2 := external.neighbor("attachment/e", bgp.Fabric), internal.neighbor("attachment/i", bgp.Fabric)
+	fabric1.Accept, fabric2.Accept = prefixes("10.0.0.0/16", "2001:db8:a::/48"), prefixes("10.1.0.0/16")
+
+	s := b.speaker(tunnel1, tunnel2, fabric1, fabric2)
+	s.Announcements = append(announcements(bgp.Customer, "10.0.0.0/16", "10.1.0.0/16", "192.168.9.0/24"),
+		announcements(bgp.Fabric, "172.20.0.0/16", "192.168.9.0/24")...)
+	b.apply(s)
+	b.established("gw", "tunnel/1", "tunnel/2", "attachment/e", "attachment/i")
+
+	c1.announce(route{prefix: "172.16.0.0/16", med: 7, origin: 2})
+	c2.announce(route{prefix: "172.17.0.0/16", path: []uint32{65021}})
+	external.announce(
+		route{prefix: "10.0.0.0/16"}, route{prefix: "10.0.7.0/24"}, // accepted
+		route{prefix: "10.1.7.0/24"}, route{prefix: "0.0.0.0/0"}, route{prefix: "10.0.0.0/15"}, route{prefix: "172.16.5.0/24"}) // not its own
+	internal.announce(route{prefix: "10.1.8.0/24"}, route{prefix: "10.0.8.0/24"})
+
+	toCustomer1 := []string{
+		"10.0.0.0/16 via 127.0.0.1 path [65000]",
+		"10.1.0.0/16 via 127.0.0.1 path [65000]",
+		"192.168.9.0/24 via 127.0.0.1 path [65000]",
+	}
+	toCustomer2 := []string{
+		"10.0.0.0/16 via 127.0.0.1 path [65000 65000 65000] med 50",
+		"10.1.0.0/16 via 127.0.0.1 path [65000 65000 65000] med 50",
+		"192.168.9.0/24 via 127.0.0.1 path [65000 65000 65000] med 50",
+	}
+	toExternal := []string{
+		"172.16.0.0/16 via 127.0.0.1 path [65000 65010]",
+		"172.17.0.0/16 via 127.0.0.1 path [65000 65020 65021]",
+		"172.20.0.0/16 via 127.0.0.1 path [65000]",
+		"192.168.9.0/24 via 127.0.0.1 path [65000]",
+	}
+	toInternal := []string{
+		"172.16.0.0/16 via 127.0.0.1 path [65010] med 0 pref 100",
+		"172.17.0.0/16 via 127.0.0.1 path [65020 65021] med 0 pref 100",
+		"172.20.0.0/16 via 127.0.0.1 path [] pref 100",
+		"192.168.9.0/24 via 127.0.0.1 path [] pref 100",
+	}
+	matrix := func() {
+		b.Helper()
+		c1.has(toCustomer1...)
+		c2.has(toCustomer2...)
+		external.has(toExternal...)
+		internal.has(toInternal...)
+	}
+
+	b.run("who gets what", func() {
+		b.learns("gw", "10.0.0.0/16: attachment/e", "10.0.7.0/24: attachment/e", "10.1.8.0/24: attachment/i",
+			"172.16.0.0/16: tunnel/1", "172.17.0.0/16: tunnel/2")
+		matrix()
+	})
+	b.run("applying the same again sends nothing", func() {
+		sent := updates(b)
+		b.apply(s)
+		b.apply(s)
+		matrix()
+		if now := updates(b); now != sent {
+			b.Errorf("%d UPDATEs were sent, %d before", now, sent)
+		}
+	})
+	b.run("a withdrawn announcement", func() {
+		s.Announcements = append(announcements(bgp.Customer, "10.0.0.0/16", "192.168.9.0/24"), announcements(bgp.Fabric, "172.20.0.0/16")...)
+		b.apply(s)
+		toCustomer1 = []string{toCustomer1[0], toCustomer1[2]}
+		toCustomer2 = []string{toCustomer2[0], toCustomer2[2]}
+		toExternal, toInternal = toExternal[:3], toInternal[:3]
+		matrix()
+	})
+	b.run("an announcement turns from one side to the other", func() {
+		s.Announcements = append(announcements(bgp.Customer, "10.0.0.0/16"), announcements(bgp.Fabric, "172.20.0.0/16", "192.168.9.0/24")...)
+		b.apply(s)
+		toCustomer1, toCustomer2 = toCustomer1[:1], toCustomer2[:1]
+		toExternal = append(toExternal, "192.168.9.0/24 via 127.0.0.1 path [65000]")
+		toInternal = append(toInternal, "192.168.9.0/24 via 127.0.0.1 path [] pref 100")
+		matrix()
+	})
+	b.run("static shadows learned and gives it back", func() {
+		s.Announcements = append(s.Announcements, announcements(bgp.Fabric, "172.16.0.0/16")...)
+		b.apply(s)
+		external.has(append([]string{"172.16.0.0/16 via 127.0.0.1 path [65000]"}, toExternal[1:]...)...)
+		b.learns("gw", "10.0.0.0/16: attachment/e", "10.0.7.0/24: attachment/e", "10.1.8.0/24: attachment/i",
+			"172.16.0.0/16: tunnel/1", "172.17.0.0/16: tunnel/2")
+		s.Announcements = s.Announcements[:len(s.Announcements)-1]
+		b.apply(s)
+		matrix()
+	})
+	b.run("MED and prepend change without a new session", func() {
+		since := b.session("gw", "tunnel/2").Since
+		s.Neighbors[1].MED, s.Neighbors[1].Prepend = nil, 1
+		b.apply(s)
+		toCustomer2 = []string{"10.0.0.0/16 via 127.0.0.1 path [65000 65000]"}
+		matrix()
+		if got := b.session("gw", "tunnel/2"); got.Since != since {
+			b.Errorf("the session was disturbed: %+v", got)
+		}
+	})
+	b.run("transit only when asked for, and no longer than that", func() {
+		s.AllowTransit = true
+		b.apply(s)
+		c1.has(append([]string{"172.17.0.0/16 via 127.0.0.1 path [65000 65020 65021]"}, toCustomer1...)...)
+		c2.has(append([]string{"172.16.0.0/16 via 127.0.0.1 path [65000 65000 65010]"}, toCustomer2...)...)
+		s.AllowTransit = false
+		b.apply(s)
+		matrix()
+	})
+	b.run("a customer route goes and the fabric hears of it", func() {
+		c1.withdraw("172.16.0.0/16")
+		toExternal, toInternal = toExternal[1:], toInternal[1:]
+		matrix()
+	})
+	b.run("what an attachment accepts changes", func() {
+		s.Neighbors[2].Accept = prefixes("10.1.0.0/16")
+		b.apply(s)
+		b.learns("gw", "10.1.7.0/24: attachment/e", "10.1.8.0/24: attachment/i", "172.17.0.0/16: tunnel/2")
+	})
+	b.run("announced counters", func() {
+		b.eventually(func() string {
+			if s := b.session("gw", "attachment/e"); s.Announced != 3 {
+				return "announced to attachment/e: want 3"
+			}
+			return ""
+		})
+	})
+}
+
+// updates counts the UPDATEs that speaker "gw" has sent.
+func updates(b *bench) (n uint64) {
+	_ = b.d.find("gw").server.ListPeer(b.Context(), &api.ListPeerRequest{}, func(p *api.Peer) {
+		n += p.GetState().GetMessages().GetSent().GetUpdate()
+	})
+	return n
+}

@@ -1,0 +1,262 @@
+package gobgp
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/osrg/gobgp/v4/api"
+
+	"github.com/bordergw/bordergw/bgp"
+)
+
+// Names of the two policies assigned to the global table. GoBGP ignores policies of single neighbors unless these are route-server
+// clients, so every statement names its neighbors in a set.
+const (
+	importPolicy = "import"
+	exportPolicy = "export"
+)
+
+// LOCAL_PREF says inside the speaker where a route comes from. It is the one attribute that nobody outside can set (it is dropped
+// from what eBGP neighbors send, and import policy overwrites that of iBGP ones) and that does not leave (it is not sent on eBGP,
+// and export policy overwrites it on iBGP). Our own routes have the higher values and so stay best. Zero cannot be matched.
+const (
+	prefFabric    = 90
+	prefCustomer  = 100
+	prefLocal     = 200 // plus a bgp.Audience
+	prefDefault   = 100 // what an iBGP neighbor sees
+	localAudience = int(bgp.ToCustomer | bgp.ToFabric)
+)
+
+// policies returns the whole import and export policy of a speaker, for SetPolicies, which replaces them atomically. What no
+// statement accepts is refused by the assignments' default action.
+func policies(s bgp.Speaker) *api.SetPoliciesRequest {
+	b := builder{}
+	b.importStatements(s)
+	b.exportStatements(s)
+	return &api.SetPoliciesRequest{
+		DefinedSets: b.sets,
+		Policies: []*api.Policy{
+			{Name: importPolicy, Statements: b.imports},
+			{Name: exportPolicy, Statements: b.exports},
+		},
+	}
+}
+
+type builder struct {
+	sets             []*api.DefinedSet
+	imports, exports []*api.Statement
+}
+
+func (b *builder) importStatements(s bgp.Speaker) {
+	// Import policy also judges what we originate ourselves.
+	b.accept(&api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, &api.Actions{})
+
+	// A path that has come back to us. GoBGP's own check skips such an UPDATE, and the route it replaces stays in the table; refused
+	// by policy, it withdraws that route. The parentheses keep GoBGP from its shortcut that does not look into AS_SETs.
+	own := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_AS_PATH, Name: "own-asn", List: []string{fmt.Sprintf("_(%d)_", s.ASN)}}
+	b.sets = append(b.sets, own)
+	b.refuse(&api.Conditions{AsPathSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: own.Name}})
+
+	customers := ofKind(s.Neighbors, bgp.Customer)
+	if len(customers) > 0 {
+		all := b.neighborSet("customers", customers)
+		for _, set := range b.prefixSets("guards", bgp.Guards()) {
+			b.refuse(&api.Conditions{NeighborSet: all, PrefixSet: set})
+		}
+		for i, group := range groups(customers, func(n bgp.Neighbor) string { return prefixKey(n.Refuse) }) {
+			name := fmt.Sprintf("customers-refuse-%d", i)
+			sets := b.prefixSets(name, group[0].Refuse)
+			if len(sets) == 0 {
+				continue
+			}
+			neighbors := b.neighborSet(name, group)
+			for _, set := range sets {
+				b.refuse(&api.Conditions{NeighborSet: neighbors, PrefixSet: set})
+			}
+		}
+		b.accept(&api.Conditions{NeighborSet: all}, normalised(prefCustomer))
+	}
+	for i, n := range ofKind(s.Neighbors, bgp.Fabric) {
+		name := fmt.Sprintf("fabric-%d", i)
+		neighbor := b.neighborSet(name, []bgp.Neighbor{n})
+		for _, set := range b.prefixSets(name+"-refuse", n.Refuse) {
+			b.refuse(&api.Conditions{NeighborSet: neighbor, PrefixSet: set})
+		}
+		for _, set := range b.prefixSets(name+"-accept", n.Accept) {
+			b.accept(&api.Conditions{NeighborSet: neighbor, PrefixSet: set}, normalised(prefFabric))
+		}
+	}
+}
+
+// normalised sets what a neighbor must not use to be preferred, and marks the side that the route comes from.
+func normalised(pref uint32) *api.Actions {
+	return &api.Actions{
+		LocalPref:    &api.LocalPrefAction{Value: pref},
+		Med:          &api.MedAction{Type: api.MedAction_TYPE_REPLACE, Value: 0},
+		OriginAction: &api.OriginAction{Origin: api.OriginType_ORIGIN_TYPE_IGP},
+	}
+}
+
+func (b *builder) exportStatements(s bgp.Speaker) {
+	for i, group := range groups(ofKind(s.Neighbors, bgp.Customer), exportKey(s)) {
+		neighbors := b.neighborSet(fmt.Sprintf("customers-export-%d", i), group)
+		b.exportLocal(neighbors, bgp.ToCustomer, exported(s, group[0]))
+		if s.AllowTransit {
+			b.exportLearned(neighbors, exported(s, group[0]))
+		}
+	}
+	for i, group := range groups(ofKind(s.Neighbors, bgp.Fabric), exportKey(s)) {
+		neighbors := b.neighborSet(fmt.Sprintf("fabric-export-%d", i), group)
+		b.exportLocal(neighbors, bgp.ToFabric, exported(s, group[0]))
+		b.exportLearned(neighbors, exported(s, group[0]))
+	}
+}
+
+// exportLocal announces the routes that we originate for an audience.
+func (b *builder) exportLocal(to *api.MatchSet, audience bgp.Audience, actions *api.Actions) {
+	for a := 1; a <= localAudience; a++ {
+		if bgp.Audience(a)&audience != 0 {
+			b.export(&api.Conditions{
+				NeighborSet: to,
+				RouteType:   api.Conditions_ROUTE_TYPE_LOCAL,
+				LocalPrefEq: &api.LocalPrefEq{Value: uint32(prefLocal + a)},
+			}, actions)
+		}
+	}
+}
+
+// exportLearned announces what customers have announced.
+func (b *builder) exportLearned(to *api.MatchSet, actions *api.Actions) {
+	b.export(&api.Conditions{
+		NeighborSet: to,
+		RouteType:   api.Conditions_ROUTE_TYPE_EXTERNAL,
+		LocalPrefEq: &api.LocalPrefEq{Value: prefCustomer},
+	}, actions)
+}
+
+func exportKey(s bgp.Speaker) func(bgp.Neighbor) string {
+	return func(n bgp.Neighbor) string {
+		med := "-"
+		if n.MED != nil {
+			med = fmt.Sprint(*n.MED)
+		}
+		return fmt.Sprint(n.PeerASN == s.ASN, med, n.Prepend)
+	}
+}
+
+func exported(s bgp.Speaker, n bgp.Neighbor) *api.Actions {
+	a := &api.Actions{}
+	if n.MED != nil {
+		a.Med = &api.MedAction{Type: api.MedAction_TYPE_REPLACE, Value: int64(*n.MED)}
+	}
+	switch internal := n.PeerASN == s.ASN; {
+	case internal:
+		// GoBGP leaves the next hop of a learned route alone on iBGP, where it would be a customer's inside address.
+		a.Nexthop = &api.NexthopAction{Self: true}
+		a.LocalPref = &api.LocalPrefAction{Value: prefDefault}
+	case n.Prepend > 0:
+		a.AsPrepend = &api.AsPrependAction{Asn: s.ASN, Repeat: uint32(n.Prepend)}
+	}
+	return a
+}
+
+func (b *builder) accept(c *api.Conditions, a *api.Actions) {
+	a.RouteAction = api.RouteAction_ROUTE_ACTION_ACCEPT
+	b.imports = append(b.imports, statement(importPolicy, len(b.imports), c, a))
+}
+
+func (b *builder) refuse(c *api.Conditions) {
+	a := &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT}
+	b.imports = append(b.imports, statement(importPolicy, len(b.imports), c, a))
+}
+
+func (b *builder) export(c *api.Conditions, a *api.Actions) {
+	a.RouteAction = api.RouteAction_ROUTE_ACTION_ACCEPT
+	b.exports = append(b.exports, statement(exportPolicy, len(b.exports), c, a))
+}
+
+func statement(policy string, i int, c *api.Conditions, a *api.Actions) *api.Statement {
+	return &api.Statement{Name: fmt.Sprintf("%s-%d", policy, i), Conditions: c, Actions: a}
+}
+
+// neighborSet defines a set of at least one neighbor: GoBGP takes an empty one for everybody.
+func (b *builder) neighborSet(name string, neighbors []bgp.Neighbor) *api.MatchSet {
+	set := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name}
+	for _, n := range neighbors {
+		a := n.Address.WithZone("")
+		set.List = append(set.List, netip.PrefixFrom(a, a.BitLen()).String())
+	}
+	b.sets = append(b.sets, set)
+	return &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: name}
+}
+
+// prefixSets defines a set for each family that is in prefixes; a set of GoBGP's has one family. They match the prefixes
+// themselves and more specific ones.
+func (b *builder) prefixSets(name string, prefixes []netip.Prefix) []*api.MatchSet {
+	v4 := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: name + "-ipv4"}
+	v6 := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: name + "-ipv6"}
+	for _, p := range sortedPrefixes(prefixes) {
+		set := v4
+		if p.Addr().Is6() {
+			set = v6
+		}
+		set.Prefixes = append(set.Prefixes, &api.Prefix{
+			IpPrefix:      p.String(),
+			MaskLengthMin: uint32(p.Bits()),
+			MaskLengthMax: uint32(p.Addr().BitLen()),
+		})
+	}
+	var matches []*api.MatchSet
+	for _, set := range []*api.DefinedSet{v4, v6} {
+		if len(set.Prefixes) > 0 {
+			b.sets = append(b.sets, set)
+			matches = append(matches, &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: set.Name})
+		}
+	}
+	return matches
+}
+
+func ofKind(neighbors []bgp.Neighbor, kind bgp.Kind) []bgp.Neighbor {
+	var l []bgp.Neighbor
+	for _, n := range neighbors {
+		if n.Kind == kind {
+			l = append(l, n)
+		}
+	}
+	return l
+}
+
+// groups puts neighbors with the same key together, so that statements do not multiply with tunnels. Its order is stable.
+func groups(neighbors []bgp.Neighbor, key func(bgp.Neighbor) string) [][]bgp.Neighbor {
+	byKey := map[string][]bgp.Neighbor{}
+	for _, n := range neighbors {
+		byKey[key(n)] = append(byKey[key(n)], n)
+	}
+	var l [][]bgp.Neighbor
+	for _, g := range byKey {
+		l = append(l, g)
+	}
+	slices.SortFunc(l, func(a, b []bgp.Neighbor) int { return cmp.Compare(a[0].Name, b[0].Name) })
+	return l
+}
+
+func sortedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
+	l := make([]netip.Prefix, 0, len(prefixes))
+	for _, p := range prefixes {
+		l = append(l, p.Masked())
+	}
+	slices.SortFunc(l, bgp.ComparePrefixes)
+	return slices.Compact(l)
+}
+
+func prefixKey(prefixes []netip.Prefix) string {
+	var b strings.Builder
+	for _, p := range sortedPrefixes(prefixes) {
+		b.WriteString(p.String())
+		b.WriteByte(' ')
+	}
+	return b.String()
+}

@@ -1,0 +1,209 @@
+package gobgp
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	gobgpbgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/bordergw/bordergw/bgp"
+)
+
+// waiting is the message of a session that nothing more precise is known of.
+const waiting = "waiting for the peer"
+
+// peerEvent takes in a change of a session's state. It returns the neighbor's name when something changed, and whether the peer
+// has announced more prefixes than it may.
+func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (neighbor string, overLimit bool) {
+	state := e.Peer.State
+	next := sessionState(state.SessionState)
+	if next == "" || e.Type != apiutil.PEER_EVENT_STATE {
+		return "", false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.sessions[state.NeighborAddress]
+	if s == nil || epoch != v.epoch {
+		return "", false
+	}
+	overLimit = next != bgp.Established && state.AdminState == api.PeerState_ADMIN_STATE_PFX_CT
+	before := s.Session
+	v.stale = true
+	if (next == bgp.Established) != (s.State == bgp.Established) {
+		s.Since = v.now()
+	}
+	s.State = next
+	if next == bgp.Established {
+		s.Message, s.PeerRouterID = "", state.RouterID
+		s.ended = map[gobgpbgp.Family]bool{}
+		s.families = negotiated(s.families, state.RemoteCap)
+	} else {
+		s.EORReceived = false
+		s.Received, s.Accepted, s.Announced = 0, 0, 0
+		if m := reason(state); m != "" {
+			s.Message = m
+		}
+	}
+	if before == s.Session && !overLimit {
+		return "", false
+	}
+	return s.Neighbor, overLimit
+}
+
+func sessionState(s gobgpbgp.FSMState) bgp.State {
+	switch s {
+	case gobgpbgp.BGP_FSM_IDLE:
+		return bgp.Idle
+	case gobgpbgp.BGP_FSM_CONNECT:
+		return bgp.Connect
+	case gobgpbgp.BGP_FSM_ACTIVE:
+		return bgp.Active
+	case gobgpbgp.BGP_FSM_OPENSENT:
+		return bgp.OpenSent
+	case gobgpbgp.BGP_FSM_OPENCONFIRM:
+		return bgp.OpenConfirm
+	case gobgpbgp.BGP_FSM_ESTABLISHED:
+		return bgp.Established
+	}
+	return ""
+}
+
+// reason says for people why a session ended; empty for what is no end.
+func reason(s apiutil.PeerState) string {
+	switch s.DisconnectReason {
+	case api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED:
+		return "nothing heard from the peer for the hold time"
+	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_SENT:
+		return "closed by us: " + strings.TrimPrefix(s.DisconnectMessage, "notification-sent ")
+	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED:
+		return "closed by the peer: " + strings.TrimPrefix(s.DisconnectMessage, "notification-received ")
+	case api.PeerState_DISCONNECT_REASON_HARD_RESET:
+		return "closed by the peer: hard reset"
+	case api.PeerState_DISCONNECT_REASON_READ_FAILED, api.PeerState_DISCONNECT_REASON_WRITE_FAILED:
+		return "connection lost"
+	case api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART:
+		return "connection lost, routes are kept while the peer restarts"
+	case api.PeerState_DISCONNECT_REASON_RESTART_TIMER_EXPIRED:
+		return "the peer has not come back within its restart time"
+	case api.PeerState_DISCONNECT_REASON_INVALID_MSG:
+		return "the peer sent an invalid message"
+	case api.PeerState_DISCONNECT_REASON_BAD_PEER_AS:
+		return "the peer's AS number is not the configured one"
+	}
+	return ""
+}
+
+// negotiated returns the families that the peer speaks too. A peer without the capability speaks IPv4 (RFC 4760 §8).
+func negotiated(configured []gobgpbgp.Family, caps []gobgpbgp.ParameterCapabilityInterface) []gobgpbgp.Family {
+	remote := map[gobgpbgp.Family]bool{}
+	for _, c := range caps {
+		if mp, ok := c.(*gobgpbgp.CapMultiProtocol); ok {
+			remote[mp.CapValue] = true
+		}
+	}
+	if len(remote) == 0 {
+		remote[gobgpbgp.RF_IPv4_UC] = true
+	}
+	var l []gobgpbgp.Family
+	for _, f := range configured {
+		if remote[f] {
+			l = append(l, f)
+		}
+	}
+	return l
+}
+
+// endOfRIB takes in an End-of-RIB marker and returns the neighbor's name when it was the last one missing.
+func (v *view) endOfRIB(epoch int, p *apiutil.Path) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.sessions[p.PeerAddress]
+	if s == nil || epoch != v.epoch || s.State != bgp.Established || s.EORReceived {
+		return ""
+	}
+	s.ended[p.Family] = true
+	for _, f := range s.families {
+		if !s.ended[f] {
+			return ""
+		}
+	}
+	s.EORReceived = true
+	return s.Neighbor
+}
+
+// note records what went wrong with a session that is not established. It returns the neighbor's name when that is news.
+func (v *view) note(addr netip.Addr, message string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.sessions[addr]
+	if s == nil || s.State == bgp.Established || s.Message == message {
+		return ""
+	}
+	s.Message = message
+	return s.Neighbor
+}
+
+// counts records the prefix counters that GoBGP reports.
+func (v *view) counts(addr netip.Addr, received, announced uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.sessions[addr]; s != nil && s.State == bgp.Established {
+		s.Received, s.Announced = received, announced
+	}
+}
+
+// takeStale says whether counters may have changed since it was last asked.
+func (v *view) takeStale() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	was := v.stale
+	v.stale = false
+	return was
+}
+
+// snapshotSessions returns the sessions sorted by neighbor.
+func (v *view) snapshotSessions() []bgp.Session {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	accepted := map[netip.Addr]uint32{}
+	for _, paths := range v.routes {
+		for addr := range paths {
+			accepted[addr]++
+		}
+	}
+	l := make([]bgp.Session, 0, len(v.sessions))
+	for addr, s := range v.sessions {
+		out := s.Session
+		out.Accepted = accepted[addr]
+		switch {
+		case out.State == bgp.Established:
+			out.Message = v.sameRouterID(s)
+		case out.Message == "":
+			out.Message = waiting
+		}
+		l = append(l, out)
+	}
+	slices.SortFunc(l, func(a, b bgp.Session) int { return cmp.Compare(a.Neighbor, b.Neighbor) })
+	return l
+}
+
+// sameRouterID warns of two neighbors with one router ID between which routes should pass: GoBGP takes them for one router and
+// never announces to the one what it has learned from the other. Two tunnels to one customer device are no such case.
+func (v *view) sameRouterID(s *session) string {
+	var names []string
+	for _, o := range v.sessions {
+		passes := o.Kind != s.Kind || v.transit && s.Kind == bgp.Customer && o.PeerASN != s.PeerASN
+		if o != s && passes && o.State == bgp.Established && o.PeerRouterID == s.PeerRouterID {
+			names = append(names, o.Neighbor)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("router ID %v is also that of %s: routes do not pass between them", s.PeerRouterID, slices.Min(names))
+}

@@ -1,0 +1,211 @@
+package gobgp
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	gobgpbgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/bordergw/bordergw/bgp"
+)
+
+// view is what is known of one gateway's sessions and routes. GoBGP's events feed it and readers copy from it; nobody holds its
+// lock while doing anything else. Neighbors are found by address, as GoBGP names them.
+type view struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	epoch    int // counts servers: what one reports after it was stopped is not for the next one's sessions
+	transit  bool
+	sessions map[netip.Addr]*session
+	routes   map[netip.Prefix]map[netip.Addr]bgp.Path
+	learned  []bgp.Learned // from routes, made when first asked for; nil when routes changed
+	stale    bool          // counters differ from what was read last
+}
+
+// session is a bgp.Session under construction.
+type session struct {
+	bgp.Session
+	families []gobgpbgp.Family // configured; once established, negotiated
+	ended    map[gobgpbgp.Family]bool
+}
+
+func newView(now func() time.Time) *view {
+	return &view{now: now, sessions: map[netip.Addr]*session{}, routes: map[netip.Prefix]map[netip.Addr]bgp.Path{}}
+}
+
+// want makes the view know a neighbor, before GoBGP does.
+func (v *view) want(asn uint32, n bgp.Neighbor) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := &session{Session: bgp.Session{
+		Neighbor: n.Name, Kind: n.Kind, State: bgp.Idle, Since: v.now(),
+		LocalAddress: n.LocalAddress, PeerAddress: n.Address, LocalASN: asn, PeerASN: n.PeerASN,
+	}}
+	if old := v.sessions[n.Address]; old != nil && old.Neighbor == n.Name {
+		s.Since, s.Message = old.Since, old.Message // wanted all along, as after a prefix limit
+	}
+	s.families = families(n)
+	v.sessions[n.Address] = s
+	v.stale = true
+}
+
+// unwant forgets a neighbor and everything learned from it.
+func (v *view) unwant(addr netip.Addr) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.sessions, addr)
+	v.dropRoutes(addr)
+	v.stale = true
+}
+
+// suspend keeps a neighbor in the view that GoBGP does not know any more, with the reason.
+func (v *view) suspend(addr netip.Addr, message string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.sessions[addr]; s != nil {
+		if s.State == bgp.Established {
+			s.Since = v.now()
+		}
+		s.State, s.Message, s.EORReceived = bgp.Idle, message, false
+		s.Received, s.Accepted, s.Announced = 0, 0, 0
+	}
+	v.dropRoutes(addr)
+}
+
+// setTransit says whether routes pass between customers.
+func (v *view) setTransit(on bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.transit = on
+}
+
+// begin returns the epoch that the events of a new server carry.
+func (v *view) begin() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.epoch++
+	return v.epoch
+}
+
+// clear forgets everything and returns the names of the neighbors there were.
+func (v *view) clear() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	names := make([]string, 0, len(v.sessions))
+	for _, s := range v.sessions {
+		names = append(names, s.Neighbor)
+	}
+	slices.Sort(names)
+	v.epoch++
+	clear(v.sessions)
+	clear(v.routes)
+	v.learned = nil
+	return names
+}
+
+func (v *view) dropRoutes(addr netip.Addr) {
+	for p, paths := range v.routes {
+		if _, ok := paths[addr]; ok {
+			delete(paths, addr)
+			v.learned = nil
+			if len(paths) == 0 {
+				delete(v.routes, p)
+			}
+		}
+	}
+}
+
+// path takes in one accepted path or withdrawal, and says whether it changed anything. One path of each neighbor to a prefix is
+// enough as a key, because ADD-PATH is never negotiated.
+func (v *view) path(epoch int, p *apiutil.Path) bool {
+	nlri, ok := p.Nlri.(*gobgpbgp.IPAddrPrefix)
+	if !ok {
+		return false
+	}
+	prefix := nlri.Prefix.Masked()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if epoch != v.epoch {
+		return false
+	}
+	v.stale = true // refused paths count too
+	s := v.sessions[p.PeerAddress]
+	paths := v.routes[prefix]
+	if p.Withdrawal || s == nil {
+		if _, had := paths[p.PeerAddress]; !had {
+			return false
+		}
+		delete(paths, p.PeerAddress)
+		if len(paths) == 0 {
+			delete(v.routes, prefix)
+		}
+		v.learned = nil
+		return true
+	}
+	path := bgp.Path{Neighbor: s.Neighbor, Kind: s.Kind}
+	readAttributes(p.Attrs, &path)
+	if old, had := paths[p.PeerAddress]; had && samePath(old, path) {
+		return false
+	}
+	if paths == nil {
+		paths = map[netip.Addr]bgp.Path{}
+		v.routes[prefix] = paths
+	}
+	paths[p.PeerAddress] = path
+	v.learned = nil
+	return true
+}
+
+func readAttributes(attrs []gobgpbgp.PathAttributeInterface, p *bgp.Path) {
+	for _, a := range attrs {
+		switch a := a.(type) {
+		case *gobgpbgp.PathAttributeNextHop:
+			p.NextHop = a.Value
+		case *gobgpbgp.PathAttributeMpReachNLRI:
+			p.NextHop = a.Nexthop
+		case *gobgpbgp.PathAttributeAsPath:
+			for _, segment := range a.Value {
+				p.ASPath = append(p.ASPath, segment.GetAS()...)
+				p.Length += segment.ASLen()
+			}
+		}
+	}
+}
+
+func samePath(a, b bgp.Path) bool {
+	return a.Neighbor == b.Neighbor && a.Kind == b.Kind && a.NextHop == b.NextHop && a.Length == b.Length &&
+		slices.Equal(a.ASPath, b.ASPath)
+}
+
+// snapshotRoutes returns the learned routes sorted by prefix. The result is shared and must not be changed.
+func (v *view) snapshotRoutes() []bgp.Learned {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.learned == nil && len(v.routes) > 0 {
+		v.learned = make([]bgp.Learned, 0, len(v.routes))
+		for prefix, paths := range v.routes {
+			all := make([]bgp.Path, 0, len(paths))
+			for _, p := range paths {
+				all = append(all, p)
+			}
+			v.learned = append(v.learned, bgp.Learned{Prefix: prefix, Paths: bgp.Best(all)})
+		}
+		slices.SortFunc(v.learned, func(a, b bgp.Learned) int { return bgp.ComparePrefixes(a.Prefix, b.Prefix) })
+	}
+	return v.learned
+}
+
+func families(n bgp.Neighbor) []gobgpbgp.Family {
+	var l []gobgpbgp.Family
+	if n.IPv4 {
+		l = append(l, gobgpbgp.RF_IPv4_UC)
+	}
+	if n.IPv6 {
+		l = append(l, gobgpbgp.RF_IPv6_UC)
+	}
+	return l
+}

@@ -1,0 +1,115 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Limits of the protocol and of the kernel.
+const (
+	minHold        = 3 * time.Second     // RFC 4271 §4.2
+	maxHold        = 65535 * time.Second // two octets in OPEN
+	maxRestartTime = 4095 * time.Second  // twelve bits, RFC 4724 §3
+	maxPrepend     = 255                 // one path segment, RFC 4271 §4.3
+)
+
+// Check returns s without the neighbors and announcements that cannot work, and an error for each of these by neighbor name or
+// prefix. The error is not nil when the speaker itself cannot work. Neighbors come back sorted by name, prefixes masked.
+func Check(s Speaker) (Speaker, map[string]error, error) {
+	switch {
+	case s.Gateway == "":
+		return s, nil, errors.New("gateway: empty name")
+	case s.ASN == 0:
+		return s, nil, errors.New("asn: 0 is reserved (RFC 7607)")
+	case !s.RouterID.Is4() || s.RouterID.IsUnspecified():
+		return s, nil, fmt.Errorf("routerID: %v is not an IPv4 address other than 0.0.0.0", s.RouterID)
+	}
+	bad := map[string]error{}
+	names, addresses := map[string]bool{}, map[netip.Addr]string{}
+	var neighbors []Neighbor
+	for _, n := range s.sortedNeighbors() {
+		err := checkNeighbor(s, n)
+		if other, taken := addresses[n.Address]; err == nil && taken {
+			err = fmt.Errorf("address: %v is already that of %s", n.Address, other)
+		}
+		if err == nil && names[n.Name] {
+			err = errors.New("name: used twice")
+		}
+		if err != nil {
+			bad[n.Name] = err
+			continue
+		}
+		names[n.Name], addresses[n.Address] = true, n.Name
+		neighbors = append(neighbors, n)
+	}
+	var announcements []Announcement
+	for _, a := range s.Announcements {
+		switch {
+		case !a.Prefix.IsValid():
+			bad[a.Prefix.String()] = errors.New("prefix: invalid")
+		case a.To != Customer && a.To != Fabric:
+			bad[a.Prefix.String()] = fmt.Errorf("to: unknown kind %d", int(a.To))
+		default:
+			announcements = append(announcements, Announcement{Prefix: a.Prefix.Masked(), To: a.To})
+		}
+	}
+	s.Neighbors, s.Announcements = neighbors, announcements
+	return s, bad, nil
+}
+
+func checkNeighbor(s Speaker, n Neighbor) error {
+	switch {
+	case n.Name == "":
+		return errors.New("name: empty")
+	case n.Kind != Customer && n.Kind != Fabric:
+		return fmt.Errorf("kind: unknown kind %d", int(n.Kind))
+	case !n.Address.IsValid() || n.Address.IsUnspecified() || n.Address.IsMulticast():
+		return fmt.Errorf("address: %v is not a host's", n.Address)
+	case !n.LocalAddress.IsValid() || n.LocalAddress.IsUnspecified() || n.LocalAddress.Is4() != n.Address.Is4():
+		return fmt.Errorf("localAddress: %v is not a host's of the same family as %v", n.LocalAddress, n.Address)
+	case n.Address == n.LocalAddress:
+		return fmt.Errorf("address: %v is our own", n.Address)
+	case n.PeerASN == 0:
+		return errors.New("peerASN: 0 is reserved (RFC 7607)")
+	case n.Kind == Customer && n.PeerASN == s.ASN:
+		return fmt.Errorf("peerASN: %d is the border's own, and a customer's session is eBGP", n.PeerASN)
+	case n.Hold != 0 && (n.Hold < minHold || n.Hold > maxHold):
+		return fmt.Errorf("hold: %v is not between %v and %v", n.Hold, minHold, maxHold)
+	case n.Keepalive < 0 || n.Keepalive != 0 && n.Keepalive < time.Second:
+		return fmt.Errorf("keepalive: %v is less than a second", n.Keepalive)
+	case n.Hold != 0 && n.Keepalive > n.Hold:
+		return fmt.Errorf("keepalive: %v is longer than hold %v", n.Keepalive, n.Hold)
+	case n.RestartTime < 0 || n.RestartTime > maxRestartTime || n.RestartTime != 0 && n.RestartTime < time.Second:
+		return fmt.Errorf("restartTime: %v is not between 1s and %v", n.RestartTime, maxRestartTime)
+	case n.Prepend < 0 || n.Prepend > maxPrepend:
+		return fmt.Errorf("prepend: %d is not between 0 and %d", n.Prepend, maxPrepend)
+	case !n.IPv4 && !n.IPv6:
+		return errors.New("ipv4, ipv6: no address family")
+	}
+	for _, p := range n.Accept {
+		if !p.IsValid() {
+			return errors.New("accept: invalid prefix")
+		}
+	}
+	for _, p := range n.Refuse {
+		if !p.IsValid() {
+			return errors.New("refuse: invalid prefix")
+		}
+	}
+	return nil
+}
+
+// Guards returns the prefixes that are never accepted from a customer, nor anything more specific: addresses that mean something
+// only on a link or a host (RFC 6890), multicast, and class E. A default route is more general than each of them, so it passes.
+func Guards() []netip.Prefix {
+	var guards []netip.Prefix
+	for _, p := range []string{
+		"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
+		"::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8",
+	} {
+		guards = append(guards, netip.MustParsePrefix(p))
+	}
+	return guards
+}
