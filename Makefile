@@ -22,10 +22,10 @@ test-unit: cc ## unit tests only, with the race detector
 	go test -race ./...
 
 test-lab: build ## scenarios and kernel tests only; here where the kernel can, else in a VM
-	go run ./test/lab/labtest -results $(RESULTS)
+	go run ./test/suite -results $(RESULTS)
 
 demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
-	go run ./test/lab/labtest -results $(RESULTS) -demo
+	go run ./test/lab/labrun -results $(RESULTS) -- bin/bordergw-demo
 
 lint: ## golangci-lint with the project's few rules
 	$(LINTTOOL) golangci-lint run ./...
