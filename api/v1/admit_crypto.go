@@ -74,7 +74,7 @@ func (c *checker) proposals(s scope, path string, t *VPNTunnel, list []string, p
 		field := index(path, i)
 		p, err := parse(text, t.GetSpec().GetIke().GetVersion())
 		if err != nil {
-			s.fail(field, "%.*q %s", maxProposalLength, text, err)
+			s.fail(field, "%.*q: %s", maxProposalLength, text, err)
 			continue
 		}
 		onceKey(s, seen, text, field)

@@ -18,8 +18,8 @@ type Set struct {
 	Connections      map[string]*VPNConnection
 	Tunnels          map[string]*VPNTunnel
 
-	// Behind a pointer because fmt does not call a Secret's own formatter in unexported fields, but does not follow pointers there.
-	secrets *secrets
+	// Behind a function because fmt and other walkers by reflection do not call a Secret's own formatter in unexported fields.
+	hidden func() *secrets
 }
 
 type secrets struct {
@@ -41,26 +41,17 @@ func NewSet() *Set {
 
 // PSK returns a tunnel's pre-shared key; unset when this host does not need it.
 func (s *Set) PSK(tunnel string) secret.Secret {
-	if s.secrets == nil {
-		return secret.Secret{}
-	}
-	return s.secrets.psk[tunnel]
+	return s.secrets().psk[tunnel]
 }
 
 // BGPPassword returns the TCP MD5 key of a tunnel's BGP session; unset when it has none.
 func (s *Set) BGPPassword(tunnel string) secret.Secret {
-	if s.secrets == nil {
-		return secret.Secret{}
-	}
-	return s.secrets.bgp[tunnel]
+	return s.secrets().bgp[tunnel]
 }
 
 // PeerPassword returns the TCP MD5 key of the session with an attachment's peer; unset when it has none.
 func (s *Set) PeerPassword(gateway, attachment string) secret.Secret {
-	if s.secrets == nil {
-		return secret.Secret{}
-	}
-	return s.secrets.peer[peerKey{gateway, attachment}]
+	return s.secrets().peer[peerKey{gateway, attachment}]
 }
 
 // SetPSK keeps a tunnel's pre-shared key.
@@ -74,11 +65,20 @@ func (s *Set) SetPeerPassword(gateway, attachment string, value secret.Secret) {
 	s.hold().peer[peerKey{gateway, attachment}] = value
 }
 
-func (s *Set) hold() *secrets {
-	if s.secrets == nil {
-		s.secrets = &secrets{psk: map[string]secret.Secret{}, bgp: map[string]secret.Secret{}, peer: map[peerKey]secret.Secret{}}
+// secrets returns what is held, for reading.
+func (s *Set) secrets() *secrets {
+	if s.hidden == nil {
+		return &secrets{}
 	}
-	return s.secrets
+	return s.hidden()
+}
+
+func (s *Set) hold() *secrets {
+	if s.hidden == nil {
+		held := &secrets{psk: map[string]secret.Secret{}, bgp: map[string]secret.Secret{}, peer: map[peerKey]secret.Secret{}}
+		s.hidden = func() *secrets { return held }
+	}
+	return s.hidden()
 }
 
 // TunnelsOf returns the tunnels of a connection, sorted by name.
@@ -130,8 +130,9 @@ func (s *Set) Clone() *Set {
 		BorderGateways: cloneAll(s.BorderGateways), CustomerGateways: cloneAll(s.CustomerGateways),
 		Connections: cloneAll(s.Connections), Tunnels: cloneAll(s.Tunnels),
 	}
-	if s.secrets != nil {
-		out.secrets = &secrets{psk: maps.Clone(s.secrets.psk), bgp: maps.Clone(s.secrets.bgp), peer: maps.Clone(s.secrets.peer)}
+	if s.hidden != nil {
+		held := &secrets{psk: maps.Clone(s.secrets().psk), bgp: maps.Clone(s.secrets().bgp), peer: maps.Clone(s.secrets().peer)}
+		out.hidden = func() *secrets { return held }
 	}
 	return out
 }
@@ -150,7 +151,7 @@ func (s *Set) Equal(other *Set) bool {
 		return s == other
 	}
 	return equalAll(s.BorderGateways, other.BorderGateways) && equalAll(s.CustomerGateways, other.CustomerGateways) &&
-		equalAll(s.Connections, other.Connections) && equalAll(s.Tunnels, other.Tunnels) && s.secrets.equal(other.secrets)
+		equalAll(s.Connections, other.Connections) && equalAll(s.Tunnels, other.Tunnels) && s.secrets().equal(other.secrets())
 }
 
 func equalAll[T proto.Message](a, b map[string]T) bool {
@@ -158,11 +159,6 @@ func equalAll[T proto.Message](a, b map[string]T) bool {
 }
 
 func (s *secrets) equal(other *secrets) bool {
-	if s == nil || other == nil {
-		return s.empty() && other.empty()
-	}
 	return maps.EqualFunc(s.psk, other.psk, secret.Secret.Equal) && maps.EqualFunc(s.bgp, other.bgp, secret.Secret.Equal) &&
 		maps.EqualFunc(s.peer, other.peer, secret.Secret.Equal)
 }
-
-func (s *secrets) empty() bool { return s == nil || len(s.psk)+len(s.bgp)+len(s.peer) == 0 }
