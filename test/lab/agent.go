@@ -3,7 +3,6 @@ package lab
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,7 +99,7 @@ func (a *Agent) Start() {
 		t.Fatalf("lab: %s: the agent runs already", a.host.name)
 	}
 	a.process = a.host.Start("agent", ProcessOptions{Env: a.o.Env},
-		binary("BORDERGW_AGENT", "bordergw-agent"), "--config", a.ConfigFile())
+		program("BORDERGW_AGENT", "bordergw-agent"), "--config", a.ConfigFile())
 	Eventually(t, agentStart, a.host.name+": the agent's API answers", func() error {
 		if !a.process.Alive() {
 			t.Fatalf("lab: %s: the agent ended:\n%s", a.host.name, a.process.LogTail(20))
@@ -113,7 +112,7 @@ func (a *Agent) Start() {
 	})
 }
 
-func binary(env, name string) string { return cmp.Or(os.Getenv(env), filepath.Join("bin", name)) }
+func program(env, name string) string { return cmp.Or(os.Getenv(env), filepath.Join("bin", name)) }
 
 // Process is the agent that was started last.
 func (a *Agent) Process() *Process { return a.process }
@@ -164,7 +163,7 @@ func writeFolder(dir string, files map[string]string) error {
 
 // Ctl runs bordergwctl against the agent and returns what it printed.
 func (a *Agent) Ctl(args ...string) (string, error) {
-	return a.host.Run(append([]string{binary("BORDERGW_CTL", "bordergwctl"), "--socket", a.Socket()}, args...)...)
+	return a.host.Run(append([]string{program("BORDERGW_CTL", "bordergwctl"), "--socket", a.Socket()}, args...)...)
 }
 
 // CtlJSON runs bordergwctl with "-o json" and decodes what it printed.
@@ -198,15 +197,4 @@ func (a *Agent) Metrics() (string, error) {
 		return "", fmt.Errorf("%s: metrics: %s: %.200s", a.host.name, response.Status, page)
 	}
 	return string(page), nil
-}
-
-// dial opens a connection from the host's namespace. The address is literal, so the dialer stays on its thread.
-func (h *Host) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	var conn net.Conn
-	err := h.Do(func() error {
-		var err error
-		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
-		return err
-	})
-	return conn, err
 }

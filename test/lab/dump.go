@@ -14,13 +14,12 @@ const dumpLines = 40
 const stateScript = `
 ip -br link; ip -br addr
 echo "-- rules"; ip rule
-echo "-- routes"; ip route show table all | grep -v "^\(broadcast\|local\) "
-ip -6 route show table all | grep -v "^\(local\|anycast\|multicast\|fe80\)"
+echo "-- routes"; ip route show table all | grep -v "^\(broadcast\|local\|anycast\|multicast\|fe80\)"
 echo "-- nexthops"; ip nexthop
 echo "-- states"; ip -s xfrm state list nokeys | grep -v "add .* use\|lifetime\|limit:\|expire"
 echo "-- policies"; ip xfrm policy list | grep -v "socket\|^[[:space:]]*$"
 echo "-- nftables"; nft list ruleset
-grep -v " 0$" /proc/self/net/xfrm_stat`
+grep -v "[[:space:]]0$" /proc/self/net/xfrm_stat`
 
 // Dump writes the ends of all daemons' logs and the state of every host to the test's log. The lab does it by itself
 // when the test has failed.

@@ -196,6 +196,13 @@ func (h *Host) LinkStats(name string) (LinkStats, error) {
 	}, nil
 }
 
+// FlushXfrm removes all IPsec states and policies, as a reboot does. A charon that was killed leaves them, and they go
+// on to carry traffic.
+func (h *Host) FlushXfrm() {
+	h.lab.t.Helper()
+	h.lab.must(errors.Join(h.nl.XfrmStateFlush(netlink.Proto(0)), h.nl.XfrmPolicyFlush()), "%s: flush IPsec", h.name)
+}
+
 // XfrmStat reads the host's /proc/net/xfrm_stat, which counts why packets of IPsec were dropped.
 func (h *Host) XfrmStat() (map[string]uint64, error) {
 	stat := map[string]uint64{}

@@ -39,8 +39,8 @@ func (r *run) vm(ctx context.Context, kernel deb.Kernel) (int, error) {
 	}}
 	defer c.close()
 	for port, handle := range map[string]func(net.Conn){
-		qemu.PortStdout:  func(conn net.Conn) { _, _ = io.Copy(os.Stdout, conn) },
-		qemu.PortStderr:  func(conn net.Conn) { _, _ = io.Copy(os.Stderr, conn) },
+		qemu.PortStdout:  func(conn net.Conn) { c.output(os.Stdout, conn) },
+		qemu.PortStderr:  func(conn net.Conn) { c.output(os.Stderr, conn) },
 		qemu.PortControl: c.control,
 	} {
 		if err := c.listen(r.job, port, handle); err != nil {
@@ -129,6 +129,15 @@ func (c *console) listen(dir, port string, handle func(net.Conn)) error {
 		handle(conn)
 	})
 	return nil
+}
+
+// output copies what the command prints. When nobody reads it any more, the command is ended, as SIGPIPE would have
+// done, and the rest is read and dropped: a port that is not read blocks the guest.
+func (c *console) output(to io.Writer, conn net.Conn) {
+	if _, err := io.Copy(to, conn); err != nil {
+		_ = c.quit()
+		_, _ = io.Copy(io.Discard, conn)
+	}
 }
 
 func (c *console) control(conn net.Conn) {
