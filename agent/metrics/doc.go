@@ -2,3 +2,5 @@
 // collected from there, and docs/metrics.md is written from there. A scrape reads the published status.View and nothing else; it never
 // waits for charon or the kernel.
 package metrics
+
+//go:generate go test . -run TestReferenceIsCurrent -update

@@ -58,7 +58,7 @@ func lockFile(path string) (*os.File, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
+		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrSocketInUse
 		}
@@ -112,7 +112,7 @@ func checkFree(path string) error {
 	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
 	if err == nil {
-		conn.Close()
+		_ = conn.Close()
 		return ErrSocketInUse
 	}
 	if errors.Is(err, unix.ECONNREFUSED) {

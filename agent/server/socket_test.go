@@ -52,12 +52,12 @@ func TestListenUnixReplacesTheSocketOfADeadProcess(t *testing.T) {
 	if err != nil {
 		t.Fatalf("ListenUnix over a dead socket: %v", err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatalf("the new socket does not answer: %v", err)
 	}
-	conn.Close()
+	_ = conn.Close()
 }
 
 func TestListenUnixRefuses(t *testing.T) {
@@ -67,7 +67,7 @@ func TestListenUnixRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer first.Close()
+		defer func() { _ = first.Close() }()
 		if _, err := server.ListenUnix(path); !errors.Is(err, server.ErrSocketInUse) {
 			t.Errorf("second ListenUnix = %v, want ErrSocketInUse", err)
 		}
@@ -75,7 +75,7 @@ func TestListenUnixRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the first socket no longer answers: %v", err)
 		}
-		conn.Close()
+		_ = conn.Close()
 	})
 	t.Run("a live program that takes no lock", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "agent.sock")
@@ -83,7 +83,7 @@ func TestListenUnixRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer other.Close()
+		defer func() { _ = other.Close() }()
 		if _, err := server.ListenUnix(path); !errors.Is(err, server.ErrSocketInUse) {
 			t.Errorf("ListenUnix = %v, want ErrSocketInUse", err)
 		}
@@ -121,7 +121,7 @@ func TestCloseLeavesAForeignSocketAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
+	defer func() { _ = other.Close() }()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
