@@ -120,7 +120,10 @@ func TestApplyRemovesAndTurnsOff(t *testing.T) {
 		b := start(t, net, a, c)
 		b.until("a", StatePassing)
 		b.until("c", StatePassing)
-		b.apply("gw", c)
+		net.with(func() { net.linger = 100 * time.Millisecond })
+		if _, err := b.Apply(t.Context(), "gw", []Target{c}); err != nil {
+			t.Fatal(err)
+		}
 		if diff := cmp.Diff([]string{"bgw-c"}, net.devices()); diff != "" {
 			t.Errorf("open sockets (-want +got):\n%s", diff)
 		}
@@ -186,6 +189,45 @@ func TestChangeOfAddress(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOffIsLast: an answer that arrives while the target is being removed is not reported after the OFF.
+func TestOffIsLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t)
+		net.answers("a", 50*time.Millisecond)
+		net.linger = 100 * time.Millisecond
+		b := start(t, net, target("a"))
+		b.nextEcho("a")
+		b.apply("gw")
+		if diff := cmp.Diff([]string{StateWaiting, StateOff}, b.states("a")); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestChangeWhileOpening: the peer changes in the moment between the opening of a socket and its first echo. Nothing may be
+// sent to the former peer any more, because its answer would count for the new one.
+func TestChangeWhileOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t)
+		net.answers("a", time.Millisecond)
+		former, wanted := target("a"), target("a")
+		wanted.Peer = netip.MustParseAddr("169.254.10.4")
+		b := start(t, net)
+		net.onListen = func() {
+			if _, err := b.Apply(t.Context(), "gw", []Target{wanted}); err != nil {
+				t.Error(err)
+			}
+		}
+		b.apply("gw", former)
+		b.until("a", StatePassing)
+		for _, s := range net.sentBy("a") {
+			if s.target != wanted {
+				t.Errorf("sent to %v", s.target.Peer)
+			}
+		}
+	})
 }
 
 func TestRun(t *testing.T) {

@@ -33,6 +33,8 @@ type network struct {
 	opened    int
 	listens   []time.Time // attempts
 	mangle    func(reply []byte) []byte
+	linger    time.Duration // how long Close takes
+	onListen  func()        // called before the next opening
 }
 
 type sending struct {
@@ -73,6 +75,11 @@ func (n *network) devices() []string {
 }
 
 func (n *network) listen(t Target) (Conn, error) {
+	var hook func()
+	n.with(func() { hook, n.onListen = n.onListen, nil })
+	if hook != nil {
+		hook()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listens = append(n.listens, time.Now())
@@ -151,6 +158,11 @@ func (c *fakeConn) Receive(buf []byte) ([]byte, error) {
 }
 
 func (c *fakeConn) Close() error {
+	var linger time.Duration
+	c.net.with(func() { linger = c.net.linger })
+	if linger > 0 {
+		<-time.After(linger)
+	}
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
 	if !c.net.open[c] {

@@ -66,41 +66,44 @@ func TestSocketOverVeth(t *testing.T) {
 	l.until("six", StatePassing)
 }
 
-// TestSocketFilter: of two sockets that differ in the identifier only, each hears its own answers and nothing else.
+// TestSocketFilter: of sockets that differ in the identifier only, or in the peer only, each hears its own answers and
+// nothing else.
 func TestSocketFilter(t *testing.T) {
-	a, _, four, six := pair(t)
-	for _, to := range []Target{four, six} {
-		t.Run(to.Tunnel, func(t *testing.T) {
-			other := to
-			other.Tunnel = "other"
-			mine, err := a.listen(to)
-			if err != nil {
-				t.Fatal(err)
+	a, b, four, six := pair(t)
+	b.ip("address add 192.0.2.2/32 dev veth-b\n address add fd00:20::2/128 dev veth-b nodad")
+	a.ip("route add 192.0.2.2/32 dev veth-a\n route add fd00:20::2/128 dev veth-a")
+	for _, tc := range []struct {
+		Target
+		elsewhere string
+	}{{four, "192.0.2.2"}, {six, "fd00:20::2"}} {
+		t.Run(tc.Tunnel, func(t *testing.T) {
+			otherID, otherPeer := tc.Target, tc.Target
+			otherID.Tunnel = "other"
+			otherPeer.Peer = netip.MustParseAddr(tc.elsewhere)
+			targets := []Target{otherID, otherPeer, tc.Target}
+			conns := make([]Conn, len(targets))
+			for i, to := range targets {
+				var err error
+				if conns[i], err = a.listen(to); err != nil {
+					t.Fatal(err)
+				}
+				defer conns[i].Close()
 			}
-			defer mine.Close()
-			theirs, err := a.listen(other)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer theirs.Close()
-			v6 := to.Local.Is6()
+			v6 := tc.Local.Is6()
 			buf := make([]byte, 256)
-			for seq := range uint64(3) {
-				for _, s := range []struct {
-					conn Conn
-					id   uint16
-				}{{theirs, identifier("other")}, {mine, identifier(to.Tunnel)}} {
-					if err := s.conn.Send(request(v6, s.id, 7, seq)); err != nil {
-						t.Fatal(err)
-					}
-					message, err := s.conn.Receive(buf)
-					if err != nil {
-						t.Fatal(err)
-					}
-					// Whatever else had been delivered would have come first.
-					if got, ok := parseReply(message, v6, s.id, 7); !ok || got != seq {
-						t.Fatalf("received %x", message)
-					}
+			for seq := range uint64(9) {
+				// Each socket's answers come after those of the two before it: foreign ones would be read first.
+				i := seq % 3
+				id := identifier(targets[i].Tunnel)
+				if err := conns[i].Send(request(v6, id, 7, seq)); err != nil {
+					t.Fatal(err)
+				}
+				message, err := conns[i].Receive(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, ok := parseReply(message, v6, id, 7); !ok || got != seq {
+					t.Fatalf("received %x", message)
 				}
 			}
 		})

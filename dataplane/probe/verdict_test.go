@@ -48,6 +48,7 @@ func TestVerdict(t *testing.T) {
 		{"auto forgets what only on counted", On, 2, "x x m:AUTO x x x", "W F W W W W", 5, 5},
 		{"auto keeps what it would have counted", On, 2, "a x x m:AUTO x", "P P F F F", 4, 3},
 		{"on keeps a passing", Auto, 2, "a m:ON x x", "P P P F", 3, 2},
+		{"on counts anew after auto", On, 2, "x m:AUTO m:ON x x", "W W W W F", 3, 3},
 		{"on from now counts from now", Auto, 2, "x x x m:ON x x", "W W W W W F", 5, 5},
 		{"fewer failures judge at the next loss", Auto, 5, "a x x x f:2 x", "P P P P P F", 5, 4},
 		{"more failures keep failing", Auto, 2, "a x x f:5 x", "P P F F F", 4, 3},
