@@ -176,10 +176,9 @@ func TestPlainJSON(t *testing.T) {
 
 func read(t *testing.T, resp *http.Response) string {
 	t.Helper()
-	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
+	if closeErr := resp.Body.Close(); err != nil || closeErr != nil {
+		t.Fatal(err, closeErr)
 	}
 	return string(body)
 }
