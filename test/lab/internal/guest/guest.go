@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -102,8 +103,12 @@ func run(job Job, stdout, stderr io.Writer, control io.Reader) int {
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGQUIT)
 		time.AfterFunc(quitGrace, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	}()
-	go reapOrphans(cmd.Process.Pid)
+	ended := make(chan struct{})
+	var reaper sync.WaitGroup
+	reaper.Go(func() { reapOrphans(cmd.Process.Pid, ended) })
 	err = cmd.Wait()
+	close(ended)
+	reaper.Wait()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		fmt.Fprintln(stderr, "lab:", err)
 		return exitCannotRun
@@ -134,13 +139,18 @@ func lookPath(job Job) (string, error) {
 	return exec.LookPath(job.Argv[0])
 }
 
-// reapOrphans collects processes whose parents ended before them, as process 1 must, until the command itself ends.
-// It looks before it collects, because the command belongs to exec.Cmd.
-func reapOrphans(command int) {
+// reapOrphans collects processes whose parents ended before them, as process 1 must, until the command has ended. It
+// looks before it collects, because the command belongs to exec.Cmd.
+func reapOrphans(command int, ended <-chan struct{}) {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, unix.SIGCHLD)
 	defer signal.Stop(died)
-	for range died {
+	for {
+		select {
+		case <-died:
+		case <-ended:
+			return
+		}
 		for {
 			var info unix.Siginfo
 			err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
