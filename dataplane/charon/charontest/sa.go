@@ -1,0 +1,299 @@
+package charontest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/bordergw/bordergw/dataplane/charon/vici"
+)
+
+// Outcome is how a negotiation ends.
+type Outcome int
+
+// Outcomes, with what charon says about them.
+const (
+	// Up: IKE_SA and CHILD_SA are established.
+	Up Outcome = iota
+	// Hang: the IKE_SA stays in CONNECTING and nothing is said.
+	Hang
+	// Silent: charon gives up retransmitting; the log says so and no other event does.
+	Silent
+	// Vanish: the IKE_SA goes without a word.
+	Vanish
+	// BadKey: the peer answers AUTHENTICATION_FAILED.
+	BadKey
+	// BadChild: the IKE_SA is established and kept, the CHILD_SA refused with TS_UNACCEPTABLE.
+	BadChild
+)
+
+type ikeSA struct {
+	name, state string
+	id          uint32
+	conn        *connection
+	initiator   bool
+	gone        bool
+	children    []*childSA
+}
+
+type childSA struct {
+	id    uint32
+	state string
+	bytes uint64
+	// ifID is that of the connection the SA was made from.
+	ifID string
+}
+
+// negotiate ends an attempt at once with an outcome and says what charon says.
+func (s *Server) negotiate(name string, conn *connection, outcome Outcome, initiator bool) {
+	// An IKE_SA with the same settings is used again (ike_sa_manager's checkout_by_config).
+	i := slices.IndexFunc(s.ikes, func(sa *ikeSA) bool { return sa.name == name && sa.conn == conn })
+	var sa *ikeSA
+	if i >= 0 {
+		sa = s.ikes[i]
+		if outcome == Up && len(sa.children) > 0 {
+			// "not establishing CHILD_SA due to existing duplicate"
+			return
+		}
+	} else {
+		s.nextID++
+		sa = &ikeSA{name: name, state: "CONNECTING", id: s.nextID, conn: conn, initiator: initiator}
+		s.ikes = append(s.ikes, sa)
+	}
+	switch outcome {
+	case Up:
+		s.establish(sa)
+		s.addChild(sa)
+	case Hang:
+	case Silent:
+		s.log(sa, "giving up after 5 retransmits")
+		s.log(sa, "establishing IKE_SA failed, peer not responding")
+		s.forget(sa)
+	case Vanish:
+		s.forget(sa)
+	case BadKey:
+		s.forget(sa)
+		s.push("ike-updown", sa.message(false))
+		s.log(sa, "received AUTHENTICATION_FAILED notify error")
+	case BadChild:
+		s.establish(sa)
+		s.log(sa, "received TS_UNACCEPTABLE notify, no CHILD_SA built")
+		s.log(sa, "failed to establish CHILD_SA, keeping IKE_SA")
+	}
+}
+
+func (s *Server) establish(sa *ikeSA) {
+	if sa.state == "ESTABLISHED" {
+		return
+	}
+	sa.state = "ESTABLISHED"
+	s.push("ike-updown", sa.message(false, "up", "yes"))
+}
+
+func (s *Server) addChild(sa *ikeSA) *childSA {
+	s.nextID++
+	ifID := ""
+	if n, err := strconv.ParseUint(sa.conn.message.Get("if_id_in"), 0, 32); err == nil && n != 0 {
+		ifID = fmt.Sprintf("%08x", n)
+	}
+	child := &childSA{id: s.nextID, state: "INSTALLED", ifID: ifID}
+	sa.children = append(sa.children, child)
+	s.push("child-updown", sa.childMessage(child, "up", "yes"))
+	return child
+}
+
+func (s *Server) log(sa *ikeSA, text string) {
+	s.push("log", new(vici.Message).Set("group", "IKE").Set("level", "1").Set("thread", "7").
+		Set("ikesa-name", sa.name).Set("ikesa-uniqueid", strconv.FormatUint(uint64(sa.id), 10)).Set("msg", text))
+}
+
+func (s *Server) forget(sa *ikeSA) {
+	sa.gone = true
+	s.ikes = slices.DeleteFunc(s.ikes, func(x *ikeSA) bool { return x == sa })
+}
+
+// remove deletes an IKE_SA the way charon reports it: the IKE_SA first, then every child. One that was CONNECTING goes silently.
+func (s *Server) remove(sa *ikeSA) {
+	s.forget(sa)
+	if sa.state == "CONNECTING" {
+		return
+	}
+	sa.state = "DELETING"
+	s.push("ike-updown", sa.message(false))
+	for _, child := range sa.children {
+		s.push("child-updown", sa.childMessage(child))
+	}
+}
+
+func (s *Server) removeChild(sa *ikeSA, child *childSA) {
+	sa.children = slices.DeleteFunc(sa.children, func(x *childSA) bool { return x == child })
+	s.push("child-updown", sa.childMessage(child))
+}
+
+// PeerInitiates is a negotiation that the peer starts; the connection must be loaded. It returns the ids of the new SAs.
+func (s *Server) PeerInitiates(name string) (ike, child uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn := s.conns[name]
+	if conn == nil {
+		return 0, 0
+	}
+	s.nextID++
+	sa := &ikeSA{name: name, state: "CONNECTING", id: s.nextID, conn: conn}
+	s.ikes = append(s.ikes, sa)
+	s.establish(sa)
+	return sa.id, s.addChild(sa).id
+}
+
+// PeerCloses is the peer deleting all IKE_SAs of a connection.
+func (s *Server) PeerCloses(name string) {
+	s.each(name, func(sa *ikeSA) {
+		s.log(sa, fmt.Sprintf("received DELETE for IKE_SA %s[%d]", sa.name, sa.id))
+		s.remove(sa)
+	})
+}
+
+// PeerDies is charon finding out that the peer of an established connection does not answer any more.
+func (s *Server) PeerDies(name string) {
+	s.each(name, func(sa *ikeSA) {
+		s.log(sa, "giving up after 5 retransmits")
+		s.remove(sa)
+	})
+}
+
+// Rekey replaces every CHILD_SA of a connection. With phantom both ends do at the same time: a second replacement is reported and
+// vanishes without an event, as happens before 6.0.
+func (s *Server) Rekey(name string, phantom bool) {
+	s.each(name, func(sa *ikeSA) {
+		for _, old := range slices.Clone(sa.children) {
+			s.rekey(sa, old, false)
+			if phantom {
+				s.rekey(sa, old, true)
+			}
+		}
+	})
+}
+
+func (s *Server) rekey(sa *ikeSA, old *childSA, vanish bool) {
+	s.nextID++
+	fresh := &childSA{id: s.nextID, state: "INSTALLED", ifID: old.ifID}
+	body := sa.fields()
+	pair := new(vici.Message).SetSection("old", old.message()).SetSection("new", fresh.message())
+	body.SetSection("child-sas", new(vici.Message).SetSection(sa.name, pair))
+	sa.children = slices.DeleteFunc(sa.children, func(x *childSA) bool { return x == old })
+	if !vanish {
+		sa.children = append(sa.children, fresh)
+	}
+	s.push("child-rekey", new(vici.Message).SetSection(sa.name, body))
+}
+
+// RekeyIKE replaces the IKE_SAs of a connection; children move to the new ones.
+func (s *Server) RekeyIKE(name string) {
+	s.each(name, func(sa *ikeSA) {
+		before := sa.fields()
+		old := sa.id
+		s.nextID++
+		sa.id = s.nextID
+		s.push("ike-rekey", new(vici.Message).SetSection(sa.name, new(vici.Message).SetSection("old", before).SetSection("new", sa.fields())))
+		s.log(&ikeSA{name: sa.name, id: old}, fmt.Sprintf("received DELETE for IKE_SA %s[%d]", sa.name, old))
+	})
+}
+
+// Lose removes a connection's SAs without any event.
+func (s *Server) Lose(name string) { s.each(name, s.forget) }
+
+// Carry adds traffic to every CHILD_SA of a connection.
+func (s *Server) Carry(name string, bytes uint64) {
+	s.each(name, func(sa *ikeSA) {
+		for _, child := range sa.children {
+			child.bytes += bytes
+		}
+	})
+}
+
+// Adopt puts n established SAs of connections called name(i) into charon, between 192.0.2.1 and 192.0.2.2, as if they were there from
+// before.
+func (s *Server) Adopt(n int, name func(i int) string, ifID uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range n {
+		s.nextID += 2
+		s.ikes = append(s.ikes, &ikeSA{name: name(i), state: "ESTABLISHED", id: s.nextID - 1, initiator: true,
+			children: []*childSA{{id: s.nextID, state: "INSTALLED", ifID: fmt.Sprintf("%08x", ifID)}}})
+	}
+}
+
+// SAs returns the number of IKE_SAs and CHILD_SAs of a connection.
+func (s *Server) SAs(name string) (ikes, children int) {
+	s.each(name, func(sa *ikeSA) {
+		ikes++
+		children += len(sa.children)
+	})
+	return ikes, children
+}
+
+func (s *Server) each(name string, do func(*ikeSA)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sa := range slices.Clone(s.ikes) {
+		if sa.name == name {
+			do(sa)
+		}
+	}
+}
+
+// message is the IKE_SA as events carry it; keys and values of head go in front.
+func (sa *ikeSA) message(children bool, head ...string) *vici.Message {
+	m := new(vici.Message)
+	for i := 0; i+1 < len(head); i += 2 {
+		m.Set(head[i], head[i+1])
+	}
+	body := sa.fields()
+	if children {
+		list := new(vici.Message)
+		for _, child := range sa.children {
+			list.SetSection(fmt.Sprintf("%s-%d", sa.name, child.id), child.message())
+		}
+		body.SetSection("child-sas", list)
+	}
+	return m.SetSection(sa.name, body)
+}
+
+func (sa *ikeSA) childMessage(child *childSA, head ...string) *vici.Message {
+	m := new(vici.Message)
+	for i := 0; i+1 < len(head); i += 2 {
+		m.Set(head[i], head[i+1])
+	}
+	list := new(vici.Message).SetSection(fmt.Sprintf("%s-%d", sa.name, child.id), child.message())
+	return m.SetSection(sa.name, sa.fields().SetSection("child-sas", list))
+}
+
+func (sa *ikeSA) fields() *vici.Message {
+	m := new(vici.Message).Set("uniqueid", strconv.FormatUint(uint64(sa.id), 10)).Set("version", "2").Set("state", sa.state)
+	local, remote := "192.0.2.1", "192.0.2.2"
+	if sa.conn != nil {
+		local, remote = sa.conn.message.List("local_addrs")[0], sa.conn.message.List("remote_addrs")[0]
+	}
+	m.Set("local-host", local).Set("local-port", "4500").Set("local-id", local).
+		Set("remote-host", remote).Set("remote-port", "4500").Set("remote-id", remote)
+	if sa.initiator {
+		m.Set("initiator", "yes")
+	}
+	return m.Set("initiator-spi", fmt.Sprintf("%016x", uint64(sa.id)*0x9e3779b97f4a7c15)).Set("responder-spi", "00000000000000aa").
+		Set("nat-remote", "yes").Set("nat-any", "yes").Set("encr-alg", "AES_GCM_16").Set("encr-keysize", "256").
+		Set("prf-alg", "PRF_HMAC_SHA2_384").Set("dh-group", "ECP_384").Set("established", "0")
+}
+
+func (c *childSA) message() *vici.Message {
+	m := new(vici.Message).Set("name", "child").Set("uniqueid", strconv.FormatUint(uint64(c.id), 10)).Set("reqid", "1")
+	if c.ifID != "" {
+		m.Set("if-id-in", c.ifID).Set("if-id-out", c.ifID)
+	}
+	return m.
+		Set("state", c.state).Set("mode", "TUNNEL").Set("protocol", "ESP").Set("encap", "yes").
+		Set("spi-in", fmt.Sprintf("c%07x", c.id)).Set("spi-out", fmt.Sprintf("d%07x", c.id)).
+		Set("encr-alg", "AES_GCM_16").Set("encr-keysize", "256").Set("dh-group", "ECP_384").
+		Set("bytes-in", strconv.FormatUint(c.bytes, 10)).Set("packets-in", strconv.FormatUint(c.bytes/100, 10)).
+		Set("bytes-out", strconv.FormatUint(c.bytes, 10)).Set("packets-out", strconv.FormatUint(c.bytes/100, 10)).
+		Set("install-time", "5")
+}
