@@ -84,46 +84,6 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return keys
 }
 
-// load lists what exists of this gateway: its table's routes, and of the nexthop objects those it wants or once made.
-func (r *round) load(table uint32) error {
-	nexthops, err := r.d.kernel.Nexthops(Protocol)
-	if err != nil {
-		return err
-	}
-	have := newState()
-	for _, n := range nexthops {
-		_, nexthop := r.g.have.nexthops[n.ID]
-		_, group := r.g.have.groups[n.ID]
-		switch {
-		case n.ID < NexthopBase || n.ID >= IDEnd || !(nexthop || group || r.want.ids[n.ID]):
-		case len(n.Group) > 0:
-			slices.Sort(n.Group)
-			have.groups[n.ID] = n.Group
-		default:
-			have.nexthops[n.ID] = n
-		}
-	}
-	tables := []uint32{table, r.g.table}
-	slices.Sort(tables)
-	for _, t := range slices.Compact(tables) {
-		if t == 0 {
-			continue // to the kernel that would be every table
-		}
-		routes, err := r.d.kernel.Routes(t, Protocol)
-		if err != nil {
-			return err
-		}
-		for _, rt := range routes {
-			if rt.Metric == Metric {
-				have.routes[routeKey{rt.Table, rt.Prefix}] = target{rt.Nexthop, rt.Type == netlink.Unreachable}
-			}
-		}
-	}
-	r.g.have, r.g.valid = have, true
-	r.g.links, r.g.expected = make(map[string]int), make(map[routeKey]int)
-	return nil
-}
-
 // link returns a device's index. Watch is told that the gateway uses it.
 func (r *round) link(name string) (int, error) {
 	index, known := r.g.links[name]

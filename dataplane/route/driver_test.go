@@ -3,10 +3,7 @@ package route_test
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,7 +12,6 @@ import (
 
 	"github.com/bordergw/bordergw/dataplane"
 	"github.com/bordergw/bordergw/dataplane/netlink"
-	"github.com/bordergw/bordergw/dataplane/netlink/netlinktest"
 	"github.com/bordergw/bordergw/dataplane/route"
 )
 
@@ -298,66 +294,5 @@ func TestGatewaysCannotShareIdsOrTables(t *testing.T) {
 	other.Table = table
 	if _, err := r.Apply(t.Context(), other); !contains(err, "belongs to gateway shop") {
 		t.Errorf("shared table: %v", err)
-	}
-}
-
-func TestRestart(t *testing.T) {
-	r := newRig(t)
-	r.apply(both())
-	other := route.Desired{
-		Gateway: "gone", Table: 1002, Nexthops: []route.Nexthop{{ID: c4, Interface: "tc"}},
-		Groups: []route.Group{{ID: g6 + 1, Members: []uint32{c4}}},
-		Routes: []route.Route{{Prefix: pfx("10.1.0.0/16"), Nexthop: g6 + 1}},
-	}
-	r.apply(other)
-
-	second := route.New(r.kernel, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	found, err := second.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(map[uint32]int{table: 6, 1002: 1}, found.Routes); d != "" {
-		t.Errorf("listed routes (-want +got):\n%s", d)
-	}
-	if d := cmp.Diff(append(both().Groups, other.Groups...), found.Groups); d != "" {
-		t.Errorf("listed groups (-want +got):\n%s", d)
-	}
-	if i := slices.IndexFunc(found.Nexthops, func(n route.ExistingNexthop) bool { return n.ID == b6 }); i < 0 ||
-		found.Nexthops[i].Interface != "tb" || !found.Nexthops[i].IPv6 {
-		t.Errorf("listed nexthops: %+v", found.Nexthops)
-	}
-
-	r.kernel.TakeWrites()
-	if _, err := second.Apply(t.Context(), both()); err != nil {
-		t.Fatal(err)
-	}
-	wantWrites(t, r.kernel.TakeWrites())
-	if err := second.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if d := r.difference(both()); d != "" {
-		t.Errorf("after sweep (-want +got):\n%s", d)
-	}
-	if n := len(r.facts(1002).Routes); n != 0 {
-		t.Errorf("%d routes of the forgotten gateway left", n)
-	}
-}
-
-// Sweep must not take nexthops away from routes of a gateway that is wanted but could not be applied yet.
-func TestSweepSparesWhatIsUsed(t *testing.T) {
-	r := newRig(t)
-	r.apply(both())
-	second := route.New(r.kernel, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	r.kernel.Arm(netlinktest.InterruptDump)
-	renumbered := both()
-	renumbered.Nexthops, renumbered.Groups, renumbered.Routes = renumbered.Nexthops[:1], nil, nil
-	if _, err := second.Apply(t.Context(), renumbered); !errors.Is(err, netlink.ErrInterrupted) {
-		t.Fatalf("Apply: %v, want ErrInterrupted", err)
-	}
-	if err := second.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if d := r.difference(both()); d != "" {
-		t.Errorf("after sweep (-want +got):\n%s", d)
 	}
 }

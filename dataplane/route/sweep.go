@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/bordergw/bordergw/dataplane/netlink"
@@ -55,6 +56,49 @@ func (d *Driver) List(ctx context.Context) (Existing, error) {
 		found.Routes[r.Table]++
 	}
 	return found, nil
+}
+
+// ExistingRoute is a route of ours and where it leads.
+type ExistingRoute struct {
+	Prefix netip.Prefix
+	// Interfaces are the devices of its nexthops, sorted; none for an unreachable route.
+	Interfaces []string
+}
+
+// Existing reads back our routes in one table, sorted by prefix, as an earlier process may have left them.
+func (d *Driver) Existing(ctx context.Context, table uint32) ([]ExistingRoute, error) {
+	found, err := d.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if found.Routes[table] == 0 {
+		return nil, nil
+	}
+	routes, err := d.kernel.Routes(table, Protocol)
+	if err != nil {
+		return nil, err
+	}
+	devices := make(map[uint32][]string)
+	for _, n := range found.Nexthops {
+		if n.Interface != "" {
+			devices[n.ID] = []string{n.Interface}
+		}
+	}
+	for _, g := range found.Groups {
+		for _, id := range g.Members {
+			devices[g.ID] = append(devices[g.ID], devices[id]...)
+		}
+		slices.Sort(devices[g.ID])
+		devices[g.ID] = slices.Compact(devices[g.ID])
+	}
+	var out []ExistingRoute
+	for _, r := range routes {
+		if r.Metric == Metric {
+			out = append(out, ExistingRoute{Prefix: r.Prefix, Interfaces: slices.Clone(devices[r.Nexthop])})
+		}
+	}
+	slices.SortFunc(out, func(a, b ExistingRoute) int { return a.Prefix.Compare(b.Prefix) })
+	return out, nil
 }
 
 // listAll returns all nexthop objects and routes that carry our marks.
