@@ -87,7 +87,7 @@ func TestSocketFilter(t *testing.T) {
 				if conns[i], err = a.listen(to); err != nil {
 					t.Fatal(err)
 				}
-				defer conns[i].Close()
+				t.Cleanup(func() { closeConn(t, conns[i]) })
 			}
 			v6 := tc.Local.Is6()
 			buf := make([]byte, 256)
@@ -160,7 +160,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { closeConn(t, c) })
 		v6, id := to.Local.Is6(), identifier(to.Tunnel)
 		var message [messageLen]byte
 		buf := make([]byte, 256)
@@ -181,5 +181,11 @@ func TestSendAllocatesNothing(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%s: %v allocations per echo", to.Tunnel, n)
 		}
+	}
+}
+
+func closeConn(t *testing.T, c Conn) {
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }

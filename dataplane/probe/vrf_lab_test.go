@@ -77,8 +77,8 @@ func TestThroughTunnelsOfVRFs(t *testing.T) {
 		t.Logf("%s: %+v", to.Tunnel, l.until(to.Tunnel, StatePassing))
 	}
 	steps := []struct {
-		name        string
-		break_, fix func()
+		name      string
+		harm, fix func()
 	}{
 		{"outbound SA missing",
 			func() { gw.ip("xfrm state del src 192.0.2.1 dst 192.0.2.2 proto esp spi 257") },
@@ -98,7 +98,7 @@ func TestThroughTunnelsOfVRFs(t *testing.T) {
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			step.break_()
+			step.harm()
 			l.until("four-1", StateFailing)
 			l.until("six-1", StateFailing)
 			for _, tunnel := range []string{"four-2", "six-2"} {
