@@ -1,0 +1,63 @@
+//go:build lab
+
+package scenario
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/bordergw/bordergw/test/lab"
+)
+
+// TestThreeReasons: scenario 8. A wrong key, no common proposal and a silent peer give three different reasons, each with a sentence.
+func TestThreeReasons(t *testing.T) {
+	tests := []struct {
+		name     string
+		customer func(*lab.CustomerTunnel)
+		silent   bool
+		reason   string
+		says     []string
+	}{
+		{name: "wrong key", reason: "AUTHENTICATION_FAILED", customer: func(c *lab.CustomerTunnel) { c.PSK = "not-the-key-of-this-tunnel" }},
+		{name: "wrong proposal", reason: "NO_PROPOSAL_CHOSEN",
+			customer: func(c *lab.CustomerTunnel) { c.Proposals = "aes256-sha512-modp4096" }},
+		{name: "silent peer", reason: "PEER_UNREACHABLE", silent: true},
+	}
+	// One world for all: the second tunnel is well all the time and must stay so.
+	w := New(t, Options{Routing: "STATIC", SingleGateway: true, NoAgents: true})
+	w.StartAgents()
+	w.Running(startup, Tunnel1+"=UP", Tunnel2+"=UP")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := lab.CustomerTunnel{Name: "cloud", Local: lab.Customer1, Remote: lab.GatewayA, PSK: PSK1, IfID: 1, Inside: Inside1Customer + "/30"}
+			if test.customer != nil {
+				test.customer(&c)
+			}
+			w.Charon1.Tunnel(c)
+			if test.silent {
+				w.Wire1.Cut()
+				defer w.Wire1.Restore()
+			}
+			if err := w.Charon1.Terminate("cloud"); err != nil && !test.silent {
+				t.Fatal(err)
+			}
+			w.Running(2*startup, Tunnel1+"=DOWN:"+test.reason, Tunnel2+"=UP")
+			out, err := w.Ctl("describe", "tunnel", Tunnel1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s", out)
+			if !strings.Contains(out, test.reason) {
+				t.Errorf("the description does not name the reason:\n%s", out)
+			}
+			holdsNoKey(t, "describe tunnel", out)
+			if strings.Contains(out, "not-the-key-of-this-tunnel") {
+				t.Error("the description shows a key")
+			}
+		})
+	}
+	// All three heal without help.
+	w.Charon1.Tunnel(lab.CustomerTunnel{Name: "cloud", Local: lab.Customer1, Remote: lab.GatewayA, PSK: PSK1, IfID: 1,
+		Inside: Inside1Customer + "/30"})
+	w.Running(2*startup, Tunnel1+"=UP", Tunnel2+"=UP")
+}

@@ -1,0 +1,343 @@
+// Package scenario tests bordergw end to end: real charon, real kernel, real BGP peers, real packets. world.go builds what the
+// scenarios and the demonstration share; the scenarios themselves are behind the build tag "lab".
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bordergw/bordergw/test/lab"
+)
+
+// The site-to-site connection of a World.
+const (
+	Gateway    = "shop-prod"
+	Connection = "shop-idc"
+	Tunnel1    = "shop-idc-1" // 198.51.100.1 – 203.0.113.1
+	Tunnel2    = "shop-idc-2" // 198.51.100.2 – 203.0.113.2
+
+	PSK1 = "kept-from-all-eyes-number-one"
+	PSK2 = "kept-from-all-eyes-number-two"
+
+	Inside1         = "169.254.10.1"
+	Inside1Customer = "169.254.10.2"
+	Inside2         = "169.254.10.5"
+	Inside2Customer = "169.254.10.6"
+
+	BorderASN   = 65000
+	CustomerASN = 65010
+	FabricASN   = 64999
+)
+
+// startup is ample for daemons under emulation.
+const startup = 60 * time.Second
+
+// Options of a World.
+type Options struct {
+	// Routing is STATIC or BGP.
+	Routing string
+	// SingleGateway puts both cloud addresses on one host.
+	SingleGateway bool
+	// Probe is the probe section of both tunnels in YAML flow style; default: the product's defaults.
+	Probe string
+	// StaticRoutes replaces the static routes of the BorderGateway, in YAML flow style; default: the customer's LAN to the connection.
+	StaticRoutes string
+	// Customer changes the customer's ends before they are loaded.
+	Customer func(*lab.CustomerTunnel)
+	// NoAgents leaves the agents to the scenario.
+	NoAgents bool
+}
+
+// World is a customer's site with two routers, a VPC, and gateway hosts that run an agent and a charon each.
+type World struct {
+	*lab.Site2Cloud
+	T                    lab.T
+	Options              Options
+	CharonA, CharonB     *lab.Charon // CharonB is nil with SingleGateway
+	AgentA, AgentB       *lab.Agent
+	Charon1, Charon2     *lab.Charon // the customer's
+	VPCBIRD              *lab.BIRD
+	CustBIRD1, CustBIRD2 *lab.BIRD // nil with STATIC
+}
+
+// New builds the world and starts everything in it. It waits for nothing that bordergw has to achieve.
+func New(t lab.T, o Options) *World {
+	t.Helper()
+	l := lab.New(t)
+	w := &World{Site2Cloud: l.Site2Cloud(lab.Site2CloudOptions{SingleGateway: o.SingleGateway}), T: t, Options: o}
+	w.CustomerVia(lab.CustomerLAN1, lab.CustomerLAN2)
+	w.VPCBIRD = w.Site2Cloud.VPCBIRD(FabricASN, BorderASN)
+	w.startCustomers()
+	w.CharonA = w.GatewayA.Charon(lab.CharonOptions{})
+	if w.GatewayB != nil {
+		w.CharonB = w.GatewayB.Charon(lab.CharonOptions{})
+	}
+	if !o.NoAgents {
+		w.StartAgents()
+	}
+	return w
+}
+
+// StartAgents starts an agent on each gateway host, with the same manifests.
+func (w *World) StartAgents() {
+	w.T.Helper()
+	addresses := []string{lab.GatewayA}
+	if w.Options.SingleGateway {
+		addresses = append(addresses, lab.GatewayB)
+	}
+	w.AgentA = w.GatewayA.Agent(lab.AgentOptions{Addresses: addresses, Charon: w.CharonA, Manifests: w.Manifests()})
+	if w.GatewayB != nil {
+		w.AgentB = w.GatewayB.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayB}, Charon: w.CharonB, Manifests: w.Manifests()})
+	}
+}
+
+func (w *World) startCustomers() {
+	w.T.Helper()
+	w.Charon1 = w.Customer1.Charon(lab.CharonOptions{})
+	w.Charon2 = w.Customer2.Charon(lab.CharonOptions{})
+	w.loadCustomer(w.Charon1, lab.CustomerTunnel{Name: "cloud", Local: lab.Customer1, Remote: lab.GatewayA, PSK: PSK1, IfID: 1,
+		Inside: Inside1Customer + "/30"})
+	w.loadCustomer(w.Charon2, lab.CustomerTunnel{Name: "cloud", Local: lab.Customer2, Remote: lab.GatewayB, PSK: PSK2, IfID: 1,
+		Inside: Inside2Customer + "/30"})
+	if w.Options.Routing == "BGP" {
+		w.CustBIRD1 = w.Customer1.BIRD(customerBIRD(lab.Customer1, Inside1Customer, Inside1))
+		w.CustBIRD2 = w.Customer2.BIRD(customerBIRD(lab.Customer2, Inside2Customer, Inside2))
+		return
+	}
+	w.StaticCustomer()
+}
+
+// StaticCustomer gives the customer's routers a static route into their tunnels.
+func (w *World) StaticCustomer() {
+	w.T.Helper()
+	w.Customer1.Route(lab.VPCPrefix, "xfrm1")
+	w.Customer2.Route(lab.VPCPrefix, "xfrm1")
+}
+
+func (w *World) loadCustomer(c *lab.Charon, t lab.CustomerTunnel) {
+	w.T.Helper()
+	if w.Options.Customer != nil {
+		w.Options.Customer(&t)
+	}
+	c.Tunnel(t)
+}
+
+func customerBIRD(routerID, local, peer string) string {
+	return lab.BIRDConf{RouterID: routerID, ASN: CustomerASN, Announce: []string{lab.CustomerLAN},
+		Peers: []lab.BIRDPeer{{Name: "cloud", Local: local, Address: peer, ASN: BorderASN, Interface: "xfrm1"}}}.String()
+}
+
+// Manifests are those of the options as they are now.
+func (w *World) Manifests() map[string]string {
+	probe := ""
+	if w.Options.Probe != "" {
+		probe = "\n  probe: " + w.Options.Probe
+	}
+	routes := w.Options.StaticRoutes
+	if routes == "" {
+		routes = "[{prefix: 172.16.0.0/24, connection: shop-idc}]"
+	}
+	return map[string]string{"shop.yaml": fmt.Sprintf(`kind: BorderGateway
+name: shop-prod
+spec:
+  asn: 65000
+  attachments:
+  - {name: vpc-a, interface: vpc0, prefixes: [10.0.0.0/16], peer: {address: 10.0.255.1, asn: 64999}}
+  staticRoutes: %s
+---
+kind: CustomerGateway
+name: shop-idc
+spec: {asn: 65010, addresses: [203.0.113.1, 203.0.113.2]}
+---
+kind: VPNConnection
+name: shop-idc
+spec:
+  description: shop's data centre
+  borderGateway: shop-prod
+  customerGateway: shop-idc
+  routing: %s
+  cloudAddresses: [198.51.100.1, 198.51.100.2]
+---
+kind: VPNTunnel
+name: shop-idc-1
+spec:
+  connection: shop-idc
+  cloudAddress: 198.51.100.1
+  customerAddress: 203.0.113.1
+  inside: {cloud: 169.254.10.1/30, customer: 169.254.10.2}
+  psk: {value: %q}%s
+---
+kind: VPNTunnel
+name: shop-idc-2
+spec:
+  connection: shop-idc
+  cloudAddress: 198.51.100.2
+  customerAddress: 203.0.113.2
+  inside: {cloud: 169.254.10.5/30, customer: 169.254.10.6}
+  psk: {value: %q}%s
+`, routes, w.Options.Routing, PSK1, probe, PSK2, probe)}
+}
+
+// Apply gives the manifests of the present options to every agent.
+func (w *World) Apply() {
+	w.T.Helper()
+	for _, a := range w.Agents() {
+		a.WriteManifests(w.Manifests())
+	}
+}
+
+// Agents are those that run.
+func (w *World) Agents() []*lab.Agent {
+	if w.AgentB == nil {
+		return []*lab.Agent{w.AgentA}
+	}
+	return []*lab.Agent{w.AgentA, w.AgentB}
+}
+
+// Charons are the gateways' charons.
+func (w *World) Charons() []*lab.Charon {
+	if w.CharonB == nil {
+		return []*lab.Charon{w.CharonA}
+	}
+	return []*lab.Charon{w.CharonA, w.CharonB}
+}
+
+// TunnelStatus is what bordergwctl prints of a tunnel.
+type TunnelStatus struct {
+	Admin, Running, Reason, Message, Since, Host string
+	IKE                                          string `json:"ike"`
+	Child, Interface, BGP, Probe                 string
+	Conditions                                   []struct{ Type, Object, Message string }
+}
+
+// Tunnels asks all agents together, by name.
+func (w *World) Tunnels() (map[string]TunnelStatus, error) {
+	var out struct {
+		Items []struct {
+			Name   string
+			Status TunnelStatus
+		}
+	}
+	if err := w.AgentA.CtlJSON(&out, append(w.others(), "get", "tunnels")...); err != nil {
+		return nil, err
+	}
+	tunnels := map[string]TunnelStatus{}
+	for _, i := range out.Items {
+		tunnels[i.Name] = i.Status
+	}
+	return tunnels, nil
+}
+
+// ConnectionStatus is what bordergwctl prints of a connection.
+type ConnectionStatus struct {
+	Availability, Since string
+	Reasons, Messages   []string
+	TunnelsUp, Tunnels  int
+}
+
+// Connections asks all agents together, by name.
+func (w *World) Connections() (map[string]ConnectionStatus, error) {
+	var out struct {
+		Items []struct {
+			Name   string
+			Status ConnectionStatus
+		}
+	}
+	if err := w.AgentA.CtlJSON(&out, append(w.others(), "get", "connections")...); err != nil {
+		return nil, err
+	}
+	connections := map[string]ConnectionStatus{}
+	for _, i := range out.Items {
+		connections[i.Name] = i.Status
+	}
+	return connections, nil
+}
+
+// others are the flags that name the other agents' sockets.
+func (w *World) others() []string {
+	var args []string
+	for _, a := range w.Agents()[1:] {
+		args = append(args, "--socket", a.Socket())
+	}
+	return args
+}
+
+// Ctl runs bordergwctl against all agents.
+func (w *World) Ctl(args ...string) (string, error) {
+	return w.AgentA.Ctl(append(w.others(), args...)...)
+}
+
+// Running waits until tunnels are as wanted: "shop-idc-1=UP", or "shop-idc-1=DOWN:DPD_TIMEOUT"; several reasons may be given,
+// separated by "|". It returns how long that took.
+func (w *World) Running(timeout time.Duration, want ...string) time.Duration {
+	w.T.Helper()
+	return lab.Eventually(w.T, timeout, strings.Join(want, ", "), func() error {
+		tunnels, err := w.Tunnels()
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, text := range want {
+			name, state, _ := strings.Cut(text, "=")
+			running, reasons, some := strings.Cut(state, ":")
+			st, ok := tunnels[name]
+			reasonFits := !some
+			for _, r := range strings.Split(reasons, "|") {
+				reasonFits = reasonFits || r == st.Reason
+			}
+			if !ok || st.Running != running || !reasonFits {
+				errs = append(errs, fmt.Errorf("%s is %+v", name, st))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// BothUp waits until both tunnels are up, and with BGP until the customers' and the fabric's sessions are established.
+func (w *World) BothUp() time.Duration {
+	w.T.Helper()
+	start := time.Now()
+	w.Running(startup, Tunnel1+"=UP", Tunnel2+"=UP")
+	if w.Options.Routing == "BGP" {
+		for _, b := range []*lab.BIRD{w.CustBIRD1, w.CustBIRD2} {
+			lab.Eventually(w.T, startup, "the customer's BGP session", func() error { return b.Established("cloud") })
+		}
+	}
+	w.FabricUp()
+	return time.Since(start)
+}
+
+// FabricUp waits until the VPC's router knows the customer's LAN over every gateway.
+func (w *World) FabricUp() {
+	w.T.Helper()
+	names := []string{"gw_a"}
+	if w.GatewayB != nil {
+		names = append(names, "gw_b")
+	}
+	lab.Eventually(w.T, startup, "the VPC router's sessions", func() error { return w.VPCBIRD.Established(names...) })
+	for _, n := range names {
+		lab.Eventually(w.T, startup, "the customer's prefix at the VPC router from "+n, func() error {
+			return w.VPCBIRD.HasRoutes(n, lab.CustomerLAN)
+		})
+	}
+}
+
+// Availability waits for the connection's verdict over all agents and returns it.
+func (w *World) Availability(timeout time.Duration, want string) ConnectionStatus {
+	w.T.Helper()
+	var last ConnectionStatus
+	lab.Eventually(w.T, timeout, want, func() error {
+		all, err := w.Connections()
+		if err != nil {
+			return err
+		}
+		last = all[Connection]
+		if last.Availability != want {
+			return fmt.Errorf("the verdict is %+v", last)
+		}
+		return nil
+	})
+	return last
+}
