@@ -91,7 +91,7 @@ func (d *decoder) documents(content []byte, read func(*yaml.Node) bool) bool {
 			return complete
 		}
 		if err != nil {
-			line, message := syntaxError(err)
+			line, message := syntaxError(err, content)
 			d.object = ""
 			d.failAt(line, "", "%s", message)
 			return false
@@ -103,18 +103,23 @@ func (d *decoder) documents(content []byte, read func(*yaml.Node) bool) bool {
 	}
 }
 
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
+var (
+	yamlLine   = regexp.MustCompile(`^line (\d+): `)
+	yamlAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+)
 
 // syntaxError takes the parser's message apart. An alias' name is left out: what begins with * may have been meant as a secret.
-func syntaxError(err error) (int, string) {
+func syntaxError(err error, content []byte) (int, string) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
-	if strings.Contains(text, "unknown anchor") {
-		return line, "anchors and aliases are not allowed; quote a text that begins with * or &"
+	if m := yamlAnchor.FindStringSubmatch(text); m != nil {
+		// The parser does not say where.
+		before, _, _ := bytes.Cut(content, []byte("*"+m[1]))
+		return 1 + bytes.Count(before, []byte("\n")), "anchors and aliases are not allowed; quote a text that begins with * or &"
 	}
 	return line, "cannot be parsed: " + text
 }

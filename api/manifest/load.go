@@ -120,10 +120,27 @@ func (l *loader) file(path string) {
 	}
 }
 
+// spreadBroken adds the objects that depend on a broken one: what admission says of them may be its fault.
+func (l *loader) spreadBroken() {
+	spread := func(kind, name, needs, other string) {
+		if l.broken[apiv1.ObjectName(needs, other)] {
+			l.broken[apiv1.ObjectName(kind, name)] = true
+		}
+	}
+	for name, c := range l.set.Connections {
+		spread(apiv1.KindVPNConnection, name, apiv1.KindBorderGateway, c.Spec.BorderGateway)
+		spread(apiv1.KindVPNConnection, name, apiv1.KindCustomerGateway, c.Spec.CustomerGateway)
+	}
+	for name, t := range l.set.Tunnels {
+		spread(apiv1.KindVPNTunnel, name, apiv1.KindVPNConnection, t.Spec.Connection)
+	}
+}
+
 func (l *loader) admit() {
 	if !l.complete {
 		return
 	}
+	l.spreadBroken()
 	for _, f := range apiv1.Admit(l.set, apiv1.AdmitOptions{
 		Owns: l.opts.Owns, Manifests: true, MLKEM: l.opts.MLKEM, Quotas: l.opts.Quotas, Underlay: l.opts.Underlay,
 	}) {
