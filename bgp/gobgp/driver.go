@@ -59,18 +59,22 @@ func New(opts Options) *Driver {
 	}
 }
 
-// Run does what must be done between calls of Apply: it takes down and retries neighbors that exceed their prefix limit and keeps the
-// counters of Sessions fresh. It returns nil when ctx ends, and leaves the speakers running.
+// Run does what must be done between calls of Apply: it takes down and retries neighbors that exceed their prefix limit, starts
+// sessions afresh that GoBGP lets hang, and keeps the counters of Sessions fresh. It returns nil when ctx ends, and leaves the
+// speakers running.
 func (d *Driver) Run(ctx context.Context) error {
-	counters := time.NewTicker(time.Second)
-	defer counters.Stop()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-counters.C:
+		case <-tick.C:
 			for _, g := range d.all() {
 				g.refreshCounters(ctx)
+				for _, n := range g.view.hanging() {
+					d.tasks.add(task{gateway: g.name, neighbor: n, why: hanging})
+				}
 			}
 		case <-d.tasks.wake:
 			for _, t := range d.tasks.take() {
@@ -193,8 +197,16 @@ func (d *Driver) all() []*gateway {
 // task is work for Run.
 type task struct {
 	gateway, neighbor string
-	retry             bool // else: the neighbor has exceeded its prefix limit
+	why               reasonToAct
 }
+
+type reasonToAct int
+
+const (
+	overLimit reasonToAct = iota // the neighbor has exceeded its prefix limit
+	retry                        // and may come back
+	hanging                      // the session makes no progress
+)
 
 // tasks holds each task at most once.
 type tasks struct {

@@ -29,10 +29,10 @@ func (g *gateway) callbacks(epoch int) server.WatchEventMessageCallbacks {
 		},
 		OnPathEor: func(p *apiutil.Path, _ time.Time) { changed(g.view.endOfRIB(epoch, p)) },
 		OnPeerUpdate: func(e *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
-			neighbor, overLimit := g.view.peerEvent(epoch, e)
+			neighbor, tooMany := g.view.peerEvent(epoch, e)
 			changed(neighbor)
-			if overLimit {
-				g.d.tasks.add(task{gateway: g.name, neighbor: neighbor})
+			if tooMany {
+				g.d.tasks.add(task{gateway: g.name, neighbor: neighbor, why: overLimit})
 			}
 		},
 	}

@@ -26,46 +26,44 @@ func (h *hold) message() string {
 func (g *gateway) do(ctx context.Context, t task) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		return
-	}
-	if t.retry {
-		h := g.holds[t.neighbor]
-		if h == nil || h.until.IsZero() {
-			return
-		}
-		h.until, h.since = time.Time{}, time.Now()
-	} else if !g.hold(t.neighbor) {
+	if g.closed || g.server == nil {
 		return
 	}
 	errs := map[string]error{}
+	switch h, i := g.holds[t.neighbor], g.index(t.neighbor); {
+	case t.why == overLimit && i >= 0:
+		g.hold(g.have.Neighbors[i])
+	case t.why == retry && h != nil && g.held(t.neighbor):
+		h.until, h.since = time.Time{}, time.Now()
+	case t.why == hanging && i >= 0:
+		errs[t.neighbor] = g.remove(ctx, []bgp.Neighbor{g.have.Neighbors[i]}) // and added again below
+	default:
+		return
+	}
 	if err := g.converge(ctx, errs); err != nil {
 		errs[t.neighbor] = err
 	}
 	for name, err := range errs {
-		g.d.opts.Log.Error("bgp: neighbor not as desired", "gateway", g.name, "neighbor", name, "error", err)
+		if err != nil {
+			g.d.opts.Log.Error("bgp: neighbor not as desired", "gateway", g.name, "neighbor", name, "error", err)
+		}
 	}
 }
 
-// hold starts to keep a neighbor away. It returns false when the neighbor is not there anyway.
-func (g *gateway) hold(name string) bool {
-	i := g.index(name)
-	if i < 0 {
-		return false
-	}
-	h := g.holds[name]
+// hold starts to keep a neighbor away.
+func (g *gateway) hold(n bgp.Neighbor) {
+	h := g.holds[n.Name]
 	if h == nil || time.Since(h.since) > g.d.opts.RetryMax {
 		h = &hold{}
-		g.holds[name] = h
+		g.holds[n.Name] = h
 	}
 	delay := g.d.opts.RetryFirst
 	for range h.failures {
 		delay = min(2*delay, g.d.opts.RetryMax)
 	}
 	h.failures++
-	h.neighbor, h.until = g.have.Neighbors[i], time.Now().Add(delay)
-	h.timer = time.AfterFunc(delay, func() { g.d.tasks.add(task{gateway: g.name, neighbor: name, retry: true}) })
-	return true
+	h.neighbor, h.until = n, time.Now().Add(delay)
+	h.timer = time.AfterFunc(delay, func() { g.d.tasks.add(task{gateway: g.name, neighbor: n.Name, why: retry}) })
 }
 
 func (g *gateway) held(name string) bool {

@@ -19,7 +19,7 @@ const waiting = "waiting for the peer"
 
 // peerEvent takes in a change of a session's state. It returns the neighbor's name when something changed, and whether the peer
 // has announced more prefixes than it may.
-func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (neighbor string, overLimit bool) {
+func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (neighbor string, tooMany bool) {
 	state := e.Peer.State
 	next := sessionState(state.SessionState)
 	if next == "" || e.Type != apiutil.PEER_EVENT_STATE {
@@ -31,11 +31,14 @@ func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (nei
 	if s == nil || epoch != v.epoch {
 		return "", false
 	}
-	overLimit = next != bgp.Established && state.AdminState == api.PeerState_ADMIN_STATE_PFX_CT
+	tooMany = next != bgp.Established && state.AdminState == api.PeerState_ADMIN_STATE_PFX_CT
 	before := s.Session
 	v.stale = true
 	if (next == bgp.Established) != (s.State == bgp.Established) {
 		s.Since = v.now()
+	}
+	if next != s.State {
+		s.entered = v.now()
 	}
 	s.State = next
 	if next == bgp.Established {
@@ -49,10 +52,10 @@ func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (nei
 			s.Message = m
 		}
 	}
-	if before == s.Session && !overLimit {
+	if before == s.Session && !tooMany {
 		return "", false
 	}
-	return s.Neighbor, overLimit
+	return s.Neighbor, tooMany
 }
 
 func sessionState(s gobgpbgp.FSMState) bgp.State {
@@ -134,6 +137,21 @@ func (v *view) endOfRIB(epoch int, p *apiutil.Path) string {
 	}
 	s.EORReceived = true
 	return s.Neighbor
+}
+
+// hanging returns the neighbors whose session has been in OPENCONFIRM for longer than the hold time. GoBGP has no timer there before a
+// session has been established once, and when two of its kind connect to each other at the same moment, each may wait for ever on
+// the connection that the other has given up.
+func (v *view) hanging() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var names []string
+	for _, s := range v.sessions {
+		if s.State == bgp.OpenConfirm && v.now().Sub(s.entered) > s.hold {
+			names = append(names, s.Neighbor)
+		}
+	}
+	return names
 }
 
 // note records what went wrong with a session that is not established. It returns the neighbor's name when that is news.

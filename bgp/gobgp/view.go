@@ -31,6 +31,8 @@ type session struct {
 	bgp.Session
 	families []gobgpbgp.Family // configured; once established, negotiated
 	ended    map[gobgpbgp.Family]bool
+	entered  time.Time // into the present state
+	hold     time.Duration
 }
 
 func newView(now func() time.Time) *view {
@@ -48,7 +50,10 @@ func (v *view) want(asn uint32, n bgp.Neighbor) {
 	if old := v.sessions[n.Address]; old != nil && old.Neighbor == n.Name {
 		s.Since, s.Message = old.Since, old.Message // wanted all along, as after a prefix limit
 	}
-	s.families = families(n)
+	s.families, s.hold = families(n), n.Hold
+	if s.hold == 0 {
+		s.hold = defaultHold
+	}
 	v.sessions[n.Address] = s
 	v.stale = true
 }
