@@ -25,7 +25,8 @@ test-lab: build ## scenarios and kernel tests only; here where the kernel can, e
 	go run ./test/suite -results $(RESULTS)
 
 demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
-	go run ./test/lab/labrun -results $(RESULTS) -- bin/bordergw-demo
+	CGO_ENABLED=0 go build -o .cache/lab/demo ./test/demo
+	go run ./test/lab/labrun -results $(RESULTS) -- .cache/lab/demo
 
 lint: ## golangci-lint with the project's few rules
 	$(LINTTOOL) golangci-lint run ./...

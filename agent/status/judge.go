@@ -1,0 +1,85 @@
+package status
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/charon"
+	"github.com/bordergw/bordergw/dataplane/link"
+	"github.com/bordergw/bordergw/dataplane/probe"
+)
+
+// Layers is what the drivers know of one tunnel, from the operator's wish down to the probe.
+type Layers struct {
+	AdminUp bool
+	// Initiate is false where the tunnel waits for the customer.
+	Initiate bool
+	Charon   charon.State
+	// Interface is the XFRM interface as the link driver last reported it, InterfaceErr why it is not as wanted.
+	Interface    link.InterfaceState
+	InterfaceErr error
+	Probe        probe.State
+	// BGPWanted is the routing mode; BGP the session, nil while there is none.
+	BGPWanted bool
+	BGP       *bgp.Session
+}
+
+// CharonHold is how long a tunnel that was up counts as up while charon does not answer. The kernel goes on with the SAs it has, and
+// a charon that is restarted is back within this time; a probe tells in the meantime if the peer is gone.
+const CharonHold = 10 * time.Second
+
+// Judgement is whether a tunnel runs, and if not, why.
+type Judgement struct {
+	Up bool
+	// Reason is a word of apiv1.TunnelReasons, Message one sentence for people; both empty when Up.
+	Reason, Message string
+}
+
+func down(reason, format string, args ...any) Judgement {
+	return Judgement{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// Judge decides the running state: admin is UP, at least one CHILD_SA is installed, its interface is up, and an armed probe passes.
+// The first layer that is not well gives the reason. BGP does not take part. lastUp is when the tunnel last came up: failures before
+// that moment explain nothing any more.
+func Judge(l Layers, lastUp, now time.Time) Judgement {
+	switch {
+	case !l.AdminUp:
+		return down(apiv1.ReasonAdminDown, "adminState is DOWN")
+	case !l.Charon.Connected && (!l.Charon.Up() || now.Sub(l.Charon.Since) > CharonHold):
+		return down(apiv1.ReasonCharonUnavailable, "charon does not answer since %s", l.Charon.Since.UTC().Format(time.RFC3339))
+	case l.Charon.LoadError != "" && !l.Charon.Up():
+		return down(apiv1.ReasonCharonRefused, "charon refused the configuration: %s", l.Charon.LoadError)
+	case !l.Charon.Up():
+		return judgeNegotiation(l, lastUp)
+	case errors.Is(l.InterfaceErr, link.ErrConflict):
+		return down(apiv1.ReasonInterfaceConflict, "%v", l.InterfaceErr)
+	case !l.Interface.Exists && l.InterfaceErr != nil:
+		return down(apiv1.ReasonInterfaceDown, "%v", l.InterfaceErr)
+	case !l.Interface.Exists:
+		return down(apiv1.ReasonInterfaceDown, "the XFRM interface does not exist")
+	case !l.Interface.OperUp:
+		return down(apiv1.ReasonInterfaceDown, "interface %s is down", l.Interface.Name)
+	case l.Probe.State == probe.StateFailing:
+		return down(apiv1.ReasonProbeFailed, "the peer's inside address answers no probes since %s",
+			l.Probe.Since.UTC().Format(time.RFC3339))
+	}
+	return Judgement{Up: true}
+}
+
+// judgeNegotiation says why no CHILD_SA is installed.
+func judgeNegotiation(l Layers, lastUp time.Time) Judgement {
+	failure := l.Charon.LastFailure
+	switch {
+	case failure.Reason != "" && !failure.Time.Before(lastUp):
+		return Judgement{Reason: failure.Reason, Message: failure.Message}
+	case l.Charon.IKE == charon.IKEEstablished:
+		return down(apiv1.ReasonChildSAFailed, "the IKE SA is established, but no CHILD_SA is installed")
+	case !l.Initiate:
+		return down(apiv1.ReasonWaitingForPeer, "waiting for the customer to begin (initiation is RESPOND)")
+	}
+	return down(apiv1.ReasonConnecting, "negotiating with the customer")
+}
