@@ -41,7 +41,7 @@ func Load(path string) (*apiv1.AgentConfig, []*apiv1.Finding) {
 		content, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, []*apiv1.Finding{{File: path, Line: 1, Message: fmt.Sprintf("cannot be read: %s", err)}}
+		return nil, []*apiv1.Finding{{File: path, Line: 1, Message: fmt.Sprintf("cannot be read: %s", manifest.Cause(err))}}
 	}
 	return Parse(path, content)
 }

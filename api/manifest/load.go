@@ -35,7 +35,7 @@ type LoadOptions struct {
 func Load(dir string, opts LoadOptions) (*apiv1.Set, []*apiv1.Finding) {
 	files, err := manifestFiles(dir)
 	if err != nil {
-		return nil, []*apiv1.Finding{{File: dir, Line: 1, Message: fmt.Sprintf("cannot read the folder: %s", cause(err))}}
+		return nil, []*apiv1.Finding{{File: dir, Line: 1, Message: fmt.Sprintf("cannot read the folder: %s", Cause(err))}}
 	}
 	l := &loader{dir: dir, opts: opts, set: apiv1.NewSet(), broken: map[string]bool{}, complete: true}
 	for _, file := range files {
@@ -96,7 +96,7 @@ type loader struct {
 func (l *loader) file(path string) {
 	content, err := readLimited(path, maxFileSize)
 	if err != nil {
-		l.findings = append(l.findings, &apiv1.Finding{File: path, Line: 1, Message: fmt.Sprintf("cannot be read: %s", cause(err))})
+		l.findings = append(l.findings, &apiv1.Finding{File: path, Line: 1, Message: fmt.Sprintf("cannot be read: %s", Cause(err))})
 		l.complete = false
 		return
 	}

@@ -101,7 +101,7 @@ func (l *loader) secretFile(object, field, path string) (secret.Secret, bool) {
 	}
 	content, err := readLimited(path, maxSecretSize)
 	if err != nil {
-		l.report(object, field, false, "cannot read %s: %s", path, cause(err))
+		l.report(object, field, false, "cannot read %s: %s", path, Cause(err))
 		return secret.Secret{}, false
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
@@ -143,8 +143,8 @@ func readLimited(path string, most int64) ([]byte, error) {
 	return content, nil
 }
 
-// cause leaves out of a path error what the finding already says.
-func cause(err error) error {
+// Cause leaves out of a path error what the finding already says.
+func Cause(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err
