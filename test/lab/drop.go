@@ -76,21 +76,30 @@ func (d *Drop) Packets() (uint64, error) {
 	return 0, errors.New("the rule has no counter")
 }
 
-// Remove stops losing packets and returns how many were lost. A packet that is on its way while this happens may be
-// lost and not counted.
+// Remove stops losing packets and returns exactly how many were lost.
 func (d *Drop) Remove() uint64 {
-	t := d.host.lab.t
-	t.Helper()
-	packets, err := d.Packets()
-	if err == nil {
-		var conn *nftables.Conn
-		if conn, err = nftables.New(nftables.WithNetNSFd(int(d.host.ns))); err == nil {
-			conn.DelTable(d.table)
-			err = conn.Flush()
-		}
-	}
+	d.host.lab.t.Helper()
+	packets, err := d.remove()
 	d.host.lab.must(err, "%s: end a drop", d.host.name)
 	return packets
+}
+
+func (d *Drop) remove() (uint64, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(int(d.host.ns)))
+	if err != nil {
+		return 0, err
+	}
+	// Let everything pass first, so that the counter stands still when it is read.
+	conn.InsertRule(&nftables.Rule{Table: d.table, Chain: d.chain, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
+	if err := conn.Flush(); err != nil {
+		return 0, err
+	}
+	packets, err := d.Packets()
+	if err != nil {
+		return 0, err
+	}
+	conn.DelTable(d.table)
+	return packets, conn.Flush()
 }
 
 // exprs are the matching part of the rule, in the register machine of nftables.

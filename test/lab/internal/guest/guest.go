@@ -87,10 +87,12 @@ func run(job Job, stdout, stderr io.Writer, control io.Reader) int {
 		fmt.Fprintln(stderr, "lab:", err)
 		return exitCannotRun
 	}
+	ended := make(chan struct{})
 	quit := make(chan os.Signal, 1)
 	signal.Notify(quit, unix.SIGTERM, unix.SIGINT)
+	defer signal.Stop(quit)
 	if control != nil {
-		go func() {
+		go func() { // ends with the port, which is open as long as the machine runs
 			for lines := bufio.NewScanner(control); lines.Scan(); {
 				if lines.Text() == MessageQuit {
 					quit <- unix.SIGTERM
@@ -99,11 +101,20 @@ func run(job Job, stdout, stderr io.Writer, control io.Reader) int {
 		}()
 	}
 	go func() {
-		<-quit
+		select {
+		case <-quit:
+		case <-ended:
+			return
+		}
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGQUIT)
-		time.AfterFunc(quitGrace, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+		grace := time.NewTimer(quitGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		case <-ended:
+		}
 	}()
-	ended := make(chan struct{})
 	var reaper sync.WaitGroup
 	reaper.Go(func() { reapOrphans(cmd.Process.Pid, ended) })
 	err = cmd.Wait()

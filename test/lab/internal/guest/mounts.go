@@ -34,6 +34,15 @@ func prepare(j Job) error {
 			// No cache: what is written must be on the host even when the guest dies a moment later.
 			mount{"results", j.Results, "9p", 0, "trans=virtio,version=9p2000.L,msize=1048576,cache=none"})
 	}
+	if !j.VM {
+		// The machine's own folder, which may lie below a folder that is about to be covered.
+		results, err := os.Open(j.Results)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = results.Close() }()
+		mounts = append(mounts, mount{fmt.Sprintf("/proc/self/fd/%d", results.Fd()), j.Results, "", unix.MS_BIND, ""})
+	}
 	for _, m := range mounts {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
 			return err
