@@ -1,10 +1,18 @@
 package charon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/bordergw/bordergw/internal/backoff"
+	"github.com/bordergw/bordergw/internal/secret"
 )
 
 // Options of a Driver; the zero value of every field but Socket is usable.
@@ -27,48 +35,206 @@ type Options struct {
 	RefreshInterval time.Duration
 }
 
-// Result is what Apply left in charon.
-type Result struct {
-	// Loaded are the tunnels whose wanted configuration is in charon, ordered by name.
-	Loaded []string
-	// Errors holds what is wrong with the others (and with those that could not be removed), by tunnel name.
-	Errors map[string]error
+func (o Options) withDefaults() Options {
+	o.RetryMin = cmp.Or(o.RetryMin, time.Second)
+	o.RetryMax = cmp.Or(o.RetryMax, 30*time.Second)
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 35*time.Second)
+	o.AttemptsPerSecond = cmp.Or(o.AttemptsPerSecond, 50)
+	o.CommandTimeout = cmp.Or(o.CommandTimeout, time.Minute)
+	o.RefreshInterval = cmp.Or(o.RefreshInterval, 30*time.Second)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Dial == nil {
+		socket := o.Socket
+		o.Dial = func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
+	return o
 }
 
 // Driver keeps charon's configuration at what Apply was given and folds charon's events and listings into the state of each tunnel.
 // All methods may be called at the same time.
 type Driver struct {
-	opts Options
+	opts     Options
+	watchers watchers
+	// steps and listing admit one holder each: whoever changes a tunnel in charon, and whoever runs a listing.
+	steps, listing chan struct{}
+
+	mu       sync.Mutex
+	tunnels  map[string]*tunnel
+	byRemote map[netip.Addr]map[string]struct{}
+	plan     *schedule
+	// nextSlot is when the next attempt may start, over all tunnels.
+	nextSlot time.Time
+	// session is the current connection, nil without one; sessions counts them.
+	session  *session
+	sessions uint64
+	// epoch counts listings.
+	epoch          uint64
+	connected      bool
+	connectedSince time.Time
+	version        version
+	talks          talks
+}
+
+// tunnel is everything known of one tunnel: desired by a gateway, or only seen in charon. Guarded by Driver.mu.
+type tunnel struct {
+	name string
+	// gateway and want are set while desired; after that the tunnel is kept until it is removed from charon.
+	gateway  string
+	desired  bool
+	want     Tunnel
+	loadErr  error
+	given    given
+	sas      saSet
+	failures map[string]uint64
+	last     Failure
+
+	// attempt is the negotiation in flight that the keeper started.
+	attempt *attempt
+	// failed: the last attempt did.
+	failed  bool
+	retry   backoff.Backoff
+	nextTry time.Time
+	slot    time.Time
+	upSince time.Time
+	// cause is why the tunnel went down according to the log, which may say it before or after the event; down is when it went.
+	cause          Failure
+	down           time.Time
+	terminated     time.Time
+	pruned         time.Time
+	duplicateSince time.Time
+	due            time.Time
+	index          int
+}
+
+// given is what charon was given for a tunnel. Only the holder of Driver.steps changes it.
+type given struct {
+	// session in which the rest is true of charon; after a reconnect everything is given again.
+	session uint64
+	loaded  bool
+	absent  bool
+	// Encoded settings of the last connection that charon took, in whichever session, and of the one it refused.
+	ike, child, refused string
+	dpdTimeout          string
+	keyID               string
+	key                 secret.Secret
+}
+
+type attempt struct {
+	started, deadline time.Time
 }
 
 // New returns a driver; nothing happens until Run.
-func New(opts Options) *Driver { return &Driver{opts: opts} }
-
-// Run connects to charon, stays connected and keeps tunnels up until ctx ends, then returns nil. SAs are left as they are.
-func (d *Driver) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-// Apply makes desired the whole set of tunnels of one gateway. It is idempotent: tunnels that did not change cause no message.
-// New and changed tunnels are loaded before unwanted ones are removed, and one bad tunnel never blocks the rest. An empty set forgets
-// the gateway. Without charon the set is kept for the reconnect and the error wraps ErrUnavailable.
-func (d *Driver) Apply(ctx context.Context, gateway string, desired []Tunnel) (Result, error) {
-	return Result{}, ErrUnavailable
+func New(opts Options) *Driver {
+	return &Driver{
+		opts: opts.withDefaults(), steps: make(chan struct{}, 1), listing: make(chan struct{}, 1),
+		tunnels: make(map[string]*tunnel), byRemote: make(map[netip.Addr]map[string]struct{}), plan: newSchedule(),
+		connectedSince: time.Now(),
+	}
 }
 
-// Sweep removes every connection, secret and SA with our prefix that no gateway wants. To be called once, after the first Apply
-// of all gateways: what belongs to a gateway not yet applied would be lost.
-func (d *Driver) Sweep(ctx context.Context) error { return ErrUnavailable }
-
-// Watch calls emit for every event, in order, until ctx ends. A watcher that is too slow gets one Resync for what it missed.
-func (d *Driver) Watch(ctx context.Context, emit func(Event)) { <-ctx.Done() }
-
-// State returns what is known of a tunnel, whether or not it is desired.
-func (d *Driver) State(tunnel string) State { return State{Tunnel: tunnel, IKE: IKEDown} }
-
-// Refresh lists all SAs and returns when State reflects the list.
-func (d *Driver) Refresh(ctx context.Context) error { return ErrUnavailable }
+// Watch calls emit for every event, in order, until ctx ends; the first is a Resync. A watcher that is too slow gets one Resync for
+// what it missed.
+func (d *Driver) Watch(ctx context.Context, emit func(Event)) {
+	d.watchers.watch(ctx, Event{Kind: Resync, Time: time.Now()}, emit)
+}
 
 // Version is charon's version, such as "5.9.8"; empty before the first connection.
-func (d *Driver) Version() string { return "" }
+func (d *Driver) Version() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.version.text
+}
 
-// Connected says whether charon answers.
-func (d *Driver) Connected() bool { return false }
+// Connected says whether charon answers and everything desired was given to it and its SAs were listed since it does.
+func (d *Driver) Connected() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.connected
+}
+
+// State returns what is known of a tunnel, whether or not it is desired.
+func (d *Driver) State(name string) State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := State{Tunnel: name, Connected: d.connected, Since: d.connectedSince, IKE: IKEDown}
+	t := d.tunnels[name]
+	if t == nil {
+		return out
+	}
+	out.Loaded = t.given.loaded && t.given.session == d.sessions
+	if t.loadErr != nil {
+		out.LoadError = t.loadErr.Error()
+	}
+	out.IKE = t.ikeState()
+	for _, c := range t.sas.live() {
+		out.Children = append(out.Children, c.ChildSA)
+		out.ESPSuite = c.Suite
+	}
+	if sa := t.sas.newest(); sa != nil {
+		out.IKEVersion, out.IKESuite, out.NATT = sa.version, sa.suite, sa.natt
+		out.LocalID, out.RemoteID, out.RemoteEndpoint = sa.localID, sa.remoteID, sa.remote
+	}
+	out.Traffic, out.Establishments, out.Rekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys
+	out.Failures, out.LastFailure = maps.Clone(t.failures), t.last
+	return out
+}
+
+// ikeState counts an attempt of the keeper as connecting: charon has no event for its start.
+func (t *tunnel) ikeState() IKEState {
+	state := t.sas.ikeState()
+	if state == IKEDown && t.attempt != nil {
+		return IKEConnecting
+	}
+	return state
+}
+
+// tunnelFor returns the entry of a tunnel, making one if there is none. The caller holds the lock.
+func (d *Driver) tunnelFor(name string) *tunnel {
+	t := d.tunnels[name]
+	if t == nil {
+		t = &tunnel{name: name, index: -1, failures: make(map[string]uint64)}
+		t.retry.Min, t.retry.Max = d.opts.RetryMin, d.opts.RetryMax
+		d.tunnels[name] = t
+	}
+	return t
+}
+
+// drop forgets a tunnel that nobody wants and that has nothing in charon. The caller holds the lock.
+func (d *Driver) drop(t *tunnel) {
+	if !t.desired && t.given.absent && t.given.session == d.sessions && t.sas.empty() && t.index < 0 {
+		delete(d.tunnels, t.name)
+	}
+}
+
+// setWant sets or clears what is desired of a tunnel and keeps the index of remote addresses. The caller holds the lock.
+func (d *Driver) setWant(t *tunnel, gateway string, desired bool, want Tunnel) {
+	if old := t.want.Remote; t.desired && d.byRemote[old] != nil {
+		delete(d.byRemote[old], t.name)
+		if len(d.byRemote[old]) == 0 {
+			delete(d.byRemote, old)
+		}
+	}
+	t.gateway, t.desired, t.want = gateway, desired, want
+	if desired {
+		if d.byRemote[want.Remote] == nil {
+			d.byRemote[want.Remote] = make(map[string]struct{})
+		}
+		d.byRemote[want.Remote][t.name] = struct{}{}
+	}
+}
+
+// names returns the names of all tunnels for which keep is true, sorted. The caller holds the lock.
+func (d *Driver) names(keep func(*tunnel) bool) []string {
+	var out []string
+	for name, t := range d.tunnels {
+		if keep(t) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

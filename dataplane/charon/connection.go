@@ -1,0 +1,160 @@
+package charon
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bordergw/bordergw/dataplane/charon/vici"
+)
+
+// Margins before hard ends, in which charon negotiates the new SA. Even the smallest one exceeds the time charon retransmits a
+// request before it gives up (configs/strongswan.conf), so one lost exchange does not cost an SA.
+const (
+	minMargin = 60 * time.Second
+	// An IKE_SA is rekeyed a twelfth of its life early and not a tenth: common devices use a tenth or fixed values such as 27000 s, and
+	// both ends should not rekey at the same moment.
+	ikeMarginDivisor   = 12
+	childMarginDivisor = 10
+	volumeDivisor      = 5
+)
+
+// connectionMessage returns the argument of load-conn for t, restricted to what a charon of version v knows: it discards a whole
+// connection for one unknown key. Keys are those of strongSwan's src/swanctl/swanctl.opt.
+func connectionMessage(t Tunnel, v version) *vici.Message {
+	name := Prefix + t.Name
+	ifID := strconv.FormatUint(uint64(t.IfID), 10)
+	conn := new(vici.Message).
+		Set("version", strconv.Itoa(t.Version)).
+		SetList("local_addrs", t.Local.String()).
+		SetList("remote_addrs", t.Remote.String()).
+		SetList("proposals", knownProposals(t.IKEProposals, v)...).
+		Set("aggressive", yesNo(t.Aggressive)).
+		Set("mobike", "no").
+		Set("unique", "never").
+		// The keeper retries; charon itself would only repeat attempts to which nobody answered.
+		Set("keyingtries", "1").
+		Set("dpd_delay", seconds(t.DPDInterval))
+	if t.Version == 1 && t.DPDInterval > 0 {
+		conn.Set("dpd_timeout", seconds(dpdTimeoutV1(t)))
+	}
+	rekey, over := ikeLifetimes(t.IKELifetime)
+	conn.Set("rekey_time", seconds(rekey)).
+		Set("over_time", seconds(over)).
+		Set("rand_time", seconds(over/2)).
+		Set("reauth_time", "0").
+		// On the connection and not the child, so that charon takes no two tunnels with equal settings for one (peer_cfg_t.equals).
+		Set("if_id_in", ifID).
+		Set("if_id_out", ifID).
+		SetSection("local", new(vici.Message).Set("auth", "psk").Set("id", t.LocalID)).
+		SetSection("remote", new(vici.Message).Set("auth", "psk").Set("id", t.RemoteID)).
+		SetSection("children", new(vici.Message).SetSection(name, childMessage(t, v)))
+	return new(vici.Message).SetSection(name, conn)
+}
+
+func childMessage(t Tunnel, v version) *vici.Message {
+	life := t.ESPLifetime
+	margin := clampMargin(life, childMarginDivisor)
+	child := new(vici.Message).
+		Set("mode", "tunnel").
+		SetList("local_ts", selectors(t.LocalTS, t.Version)...).
+		SetList("remote_ts", selectors(t.RemoteTS, t.Version)...).
+		SetList("esp_proposals", knownProposals(t.ESPProposals, v)...).
+		Set("start_action", "none").
+		Set("close_action", "none").
+		Set("dpd_action", "clear").
+		// All three: before 5.9.9 a rekey_time left out stays at an hour whatever life_time says.
+		Set("rekey_time", seconds(life-margin)).
+		Set("life_time", seconds(life)).
+		Set("rand_time", seconds(margin/2))
+	setVolume(child, "bytes", t.LifetimeBytes)
+	setVolume(child, "packets", t.LifetimePackets)
+	return child.
+		Set("replay_window", strconv.FormatUint(uint64(t.ReplayWindow), 10)).
+		Set("copy_df", "yes")
+}
+
+// setVolume sets rekey_, life_ and rand_ for a limit by volume; a fifth of it is left for negotiating the next SA.
+func setVolume(child *vici.Message, unit string, life uint64) {
+	if life == 0 {
+		return
+	}
+	margin := life / volumeDivisor
+	child.Set("rekey_"+unit, strconv.FormatUint(life-margin, 10)).
+		Set("life_"+unit, strconv.FormatUint(life, 10)).
+		Set("rand_"+unit, strconv.FormatUint(margin/2, 10))
+}
+
+// sharedMessage returns the argument of load-shared for t. The remote identity is the only owner: charon offers a key when either end's
+// identity is among its owners, so the shared local one would make every customer's key open every tunnel.
+func sharedMessage(t Tunnel) *vici.Message {
+	return new(vici.Message).
+		Set("id", Prefix+t.Name).
+		Set("type", "IKE").
+		Set("data", t.PSK.Reveal()).
+		SetList("owners", t.RemoteID)
+}
+
+// ikeLifetimes splits the hard lifetime of an IKE_SA: it is rekeyed at rekey and deleted at rekey+over.
+func ikeLifetimes(life time.Duration) (rekey, over time.Duration) {
+	over = clampMargin(life, ikeMarginDivisor)
+	return life - over, over
+}
+
+// clampMargin returns life/divisor in whole seconds, at least minMargin but never more than half the life.
+func clampMargin(life time.Duration, divisor time.Duration) time.Duration {
+	return min(max(life/divisor, minMargin), life/2).Truncate(time.Second)
+}
+
+// dpdTimeoutV1 exceeds the interval: charon computes timeout-interval without a sign, and an underflow would never detect anything.
+func dpdTimeoutV1(t Tunnel) time.Duration {
+	return max(t.DPDTimeout, t.DPDInterval+time.Second)
+}
+
+func selectors(ts []netip.Prefix, version int) []string {
+	if version == 1 {
+		ts = ts[:1]
+	}
+	out := make([]string, 0, len(ts))
+	for _, p := range ts {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// knownProposals leaves out proposals with additional key exchanges where charon does not know them (before 6.0).
+func knownProposals(proposals []string, v version) []string {
+	if v.atLeast(6, 0, 0) {
+		return proposals
+	}
+	var out []string
+	for _, p := range proposals {
+		if !hasAdditionalKE(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// hasAdditionalKE says whether a proposal has a keN_ keyword (RFC 9370) or ML-KEM as its main key exchange.
+func hasAdditionalKE(proposal string) bool {
+	for word := range strings.SplitSeq(proposal, "-") {
+		if strings.HasPrefix(word, "mlkem") || len(word) > 4 && word[:2] == "ke" && word[2] >= '1' && word[2] <= '7' && word[3] == '_' {
+			return true
+		}
+	}
+	return false
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// seconds rounds up: 0 means "off" to charon, which no positive duration may become.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}

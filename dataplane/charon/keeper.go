@@ -1,0 +1,262 @@
+package charon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bordergw/bordergw/dataplane/charon/diagnose"
+	"github.com/bordergw/bordergw/dataplane/charon/vici"
+)
+
+const (
+	// childlessGrace is how long an IKE_SA of ours may have no CHILD_SA after an attempt failed; the peer's own get peerGrace, since in
+	// IKEv1 the CHILD_SA follows in an exchange of its own.
+	childlessGrace = time.Second
+	peerGrace      = 5 * time.Second
+	// duplicateGrace lets the peer remove duplicates first. Two IKE_SAs of one tunnel do no harm but cost double.
+	duplicateGrace = time.Minute
+	pruneInterval  = 10 * time.Second
+)
+
+// action is what the keeper has decided to send to charon for one tunnel.
+type action struct {
+	tunnel   string
+	initiate bool
+	// terminate holds arguments of that command.
+	terminate []*vici.Message
+}
+
+// keep holds tunnels at what is desired until ctx ends: initiates those that are down, closes SAs that were replaced.
+func (d *Driver) keep(ctx context.Context, s *session) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		d.mu.Lock()
+		now := time.Now()
+		t, wait, scheduled := d.plan.next(now)
+		var do *action
+		if t != nil {
+			do = d.decide(t, now)
+		}
+		d.mu.Unlock()
+		if t != nil {
+			if do != nil {
+				d.perform(ctx, s, do)
+			}
+			continue
+		}
+		if scheduled {
+			timer.Reset(wait)
+		}
+		select {
+		case <-ctx.Done():
+		case <-d.plan.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// decide says what to do for t now and schedules the next look at it. The caller holds the lock.
+func (d *Driver) decide(t *tunnel, now time.Time) *action {
+	if !d.connected || !t.desired || !t.want.Up || !t.given.loaded || t.given.session != d.sessions {
+		return nil
+	}
+	fresh, stale := t.sas.split(t.want)
+	if len(stale) > 0 && (len(fresh) > 0 || !t.want.Initiate) {
+		return d.prune(t, fresh, stale, now)
+	}
+	if len(fresh) > 0 {
+		return d.deduplicate(t, fresh, now)
+	}
+	if !t.want.Initiate {
+		return nil
+	}
+	if t.attempt != nil {
+		if now.Before(t.attempt.deadline) {
+			d.plan.at(t, t.attempt.deadline)
+			return nil
+		}
+		d.report(t, nil, diagnose.Failure{Reason: diagnose.PeerUnreachable,
+			Message: fmt.Sprintf("no outcome of the negotiation within %v", d.opts.AttemptTimeout)}, now)
+		d.endAttempt(t, true)
+		return &action{tunnel: t.name, terminate: t.leftovers()}
+	}
+	return d.start(t, now)
+}
+
+// start begins the next attempt when its time has come.
+func (d *Driver) start(t *tunnel, now time.Time) *action {
+	waiting := now.Before(t.nextTry)
+	if waiting {
+		d.plan.at(t, t.nextTry)
+	}
+	if t.failed {
+		if do := d.closeChildless(t, now, waiting); do != nil {
+			d.plan.at(t, now.Add(childlessGrace))
+			return do
+		}
+	}
+	if waiting {
+		return nil
+	}
+	// The peer may be about to set it up, or charon since before our time.
+	for _, sa := range t.sas.ikes {
+		if until := sa.since.Add(d.opts.AttemptTimeout); sa.connecting() && now.Before(until) {
+			d.plan.at(t, until)
+			return nil
+		}
+	}
+	if t.slot.IsZero() {
+		t.slot = now
+		if d.nextSlot.After(now) {
+			t.slot = d.nextSlot
+		}
+		d.nextSlot = t.slot.Add(time.Second / time.Duration(d.opts.AttemptsPerSecond))
+	}
+	if now.Before(t.slot) {
+		d.plan.at(t, t.slot)
+		return nil
+	}
+	t.slot, t.failed = time.Time{}, false
+	t.attempt = &attempt{started: now, deadline: now.Add(d.opts.AttemptTimeout)}
+	d.plan.at(t, t.attempt.deadline)
+	d.watchers.emit(Event{Kind: TunnelChanged, Tunnel: t.name, Time: now})
+	return &action{tunnel: t.name, initiate: true}
+}
+
+// endAttempt ends what is in flight and, if it failed, schedules the next one. The caller holds the lock.
+func (d *Driver) endAttempt(t *tunnel, failed bool) {
+	if t.attempt == nil {
+		return
+	}
+	t.attempt = nil
+	for id, sa := range t.sas.ikes {
+		// A listing may have shown the one that just ended; its end has no event.
+		if sa.connecting() && sa.initiator {
+			delete(t.sas.ikes, id)
+		}
+	}
+	t.failed = failed
+	if failed {
+		now := time.Now()
+		t.nextTry = now.Add(t.retry.Next())
+		d.plan.at(t, now.Add(min(childlessGrace, t.nextTry.Sub(now))))
+	}
+}
+
+// leftovers are arguments of terminate for all that a failed attempt may have left in charon.
+func (t *tunnel) leftovers() []*vici.Message {
+	if !t.sas.up() {
+		return []*vici.Message{terminate("ike", Prefix+t.name)}
+	}
+	var out []*vici.Message
+	for _, sa := range t.sas.childless() {
+		out = append(out, terminate("ike-id", fmt.Sprint(sa.id)))
+	}
+	return out
+}
+
+// closeChildless closes IKE_SAs whose CHILD_SA failed: charon would use them for the next attempt, and what the peer refused once on an
+// IKE_SA it refuses again.
+func (d *Driver) closeChildless(t *tunnel, now time.Time, waiting bool) *action {
+	do := &action{tunnel: t.name}
+	for _, sa := range t.sas.childless() {
+		grace := peerGrace
+		if sa.initiator {
+			grace = childlessGrace
+		}
+		if until := sa.since.Add(grace); now.Before(until) && (waiting || !sa.initiator) {
+			d.plan.at(t, until)
+			continue
+		}
+		t.terminated = now
+		do.terminate = append(do.terminate, terminate("ike-id", fmt.Sprint(sa.id)))
+	}
+	if len(do.terminate) == 0 {
+		return nil
+	}
+	return do
+}
+
+// prune closes CHILD_SAs with settings that were replaced, and with them IKE_SAs that carry no others.
+func (d *Driver) prune(t *tunnel, fresh, stale []*childSA, now time.Time) *action {
+	if next := t.pruned.Add(pruneInterval); now.Before(next) {
+		d.plan.at(t, next)
+		return nil
+	}
+	t.pruned = now
+	if len(fresh) == 0 {
+		t.terminated = now
+	}
+	d.plan.at(t, now.Add(pruneInterval))
+	keep, closing := make(map[uint32]bool), make(map[uint32]bool)
+	for _, c := range fresh {
+		keep[c.IKEUniqueID] = true
+	}
+	do := &action{tunnel: t.name}
+	for _, c := range stale {
+		switch {
+		case keep[c.IKEUniqueID]:
+			do.terminate = append(do.terminate, terminate("child-id", fmt.Sprint(c.UniqueID)))
+		case !closing[c.IKEUniqueID]:
+			closing[c.IKEUniqueID] = true
+			do.terminate = append(do.terminate, terminate("ike-id", fmt.Sprint(c.IKEUniqueID)))
+		}
+	}
+	return do
+}
+
+// deduplicate closes what both ends set up at the same time, if the peer does not.
+func (d *Driver) deduplicate(t *tunnel, fresh []*childSA, now time.Time) *action {
+	extra := t.sas.duplicates(fresh)
+	if len(extra) == 0 || !t.want.Initiate {
+		t.duplicateSince = time.Time{}
+		return nil
+	}
+	if t.duplicateSince.IsZero() {
+		t.duplicateSince = now
+	}
+	if until := t.duplicateSince.Add(duplicateGrace); now.Before(until) {
+		d.plan.at(t, until)
+		return nil
+	}
+	t.duplicateSince = time.Time{}
+	d.plan.at(t, now.Add(pruneInterval))
+	do := &action{tunnel: t.name}
+	for _, id := range extra {
+		do.terminate = append(do.terminate, terminate("ike-id", fmt.Sprint(id)))
+	}
+	return do
+}
+
+// perform sends what was decided. A lost connection ends the session, which lists and decides anew.
+func (d *Driver) perform(ctx context.Context, s *session, do *action) {
+	for _, in := range do.terminate {
+		if _, err := s.call(ctx, "terminate", in); err != nil && !gone(err) && ctx.Err() == nil {
+			d.opts.Log.Warn("terminate failed", "tunnel", do.tunnel, "error", err)
+		}
+		// Some ends have no event: an IKE_SA that was connecting, one that charon removed already.
+		s.relist()
+	}
+	if !do.initiate {
+		return
+	}
+	conn := Prefix + do.tunnel
+	// Not waiting: a waiting one holds a thread of charon, and their number is small.
+	_, err := s.call(ctx, "initiate", new(vici.Message).Set("child", conn).Set("ike", conn).Set("timeout", "-1"))
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.tunnels[do.tunnel]
+	if t == nil || t.attempt == nil {
+		return
+	}
+	now := time.Now()
+	if refused(err) {
+		d.report(t, nil, diagnose.Failure{Reason: diagnose.CharonRefused, Message: err.Error()}, now)
+	}
+	d.changing(do.tunnel, now, func(t *tunnel) { d.endAttempt(t, true) })
+}
