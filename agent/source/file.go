@@ -47,7 +47,8 @@ type File struct {
 	status *apiv1.SourceStatus
 
 	// Run's own.
-	last *apiv1.Set
+	last  *apiv1.Set
+	watch func(dir string) (*watcher, error) // newWatcher, but for tests.
 }
 
 // NewFile returns a source that has read nothing yet.
@@ -58,7 +59,7 @@ func NewFile(opts FileOptions) *File {
 	if opts.Interval == 0 {
 		opts.Interval = defaultInterval
 	}
-	return &File{opts: opts, reread: make(chan struct{}, 1), status: &apiv1.SourceStatus{Source: "file:" + opts.Dir}}
+	return &File{opts: opts, reread: make(chan struct{}, 1), watch: newWatcher, status: &apiv1.SourceStatus{Source: "file:" + opts.Dir}}
 }
 
 // Status tells about the newest reading and the one in force. The message is the caller's own. Accepted is when the Set in
@@ -83,7 +84,7 @@ func (f *File) Reread() {
 // the Set. Unchanged content emits nothing. Run returns nil when ctx ends, and may not be called twice. Without file
 // notifications (the kernel's limits) it goes on with the periodic readings.
 func (f *File) Run(ctx context.Context, emit func(*apiv1.Set)) error {
-	w, err := newWatcher(f.opts.Dir)
+	w, err := f.watch(f.opts.Dir)
 	if err != nil {
 		f.opts.Log.Warn("no notifications of changed manifests, reading them periodically", "folder", f.opts.Dir, "interval", f.opts.Interval, "error", err)
 		f.loop(ctx, nil, func() {}, emit)

@@ -2,9 +2,11 @@ package source
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,6 +217,32 @@ func TestRereadAndInterval(t *testing.T) {
 		synctest.Wait()
 		if b.reads < 4 || b.reads > 6 {
 			t.Errorf("%d readings, want one or more for the requests and one for the interval", b.reads)
+		}
+	})
+}
+
+func TestWithoutNotificationsTheIntervalDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		emitted := make(chan *apiv1.Set, 10)
+		var next atomic.Pointer[apiv1.Set]
+		next.Store(set("t1"))
+		f := NewFile(FileOptions{Dir: "/m", Log: slog.New(slog.DiscardHandler), Interval: time.Minute, Load: func(string) (*apiv1.Set, []*apiv1.Finding) {
+			return next.Load(), nil
+		}})
+		f.watch = func(string) (*watcher, error) { return nil, errors.New("too many open files") }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx, func(s *apiv1.Set) { emitted <- s }) }()
+		<-emitted
+		synctest.Wait()
+		next.Store(set("t1", "t2"))
+		changed := time.Now()
+		if s := <-emitted; !s.Equal(next.Load()) || time.Since(changed) > time.Minute {
+			t.Errorf("the change showed after %s", time.Since(changed))
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
 		}
 	})
 }

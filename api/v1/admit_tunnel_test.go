@@ -114,6 +114,7 @@ func TestTunnelAddressRules(t *testing.T) {
 			o + "spec.inside.customer: must be a unicast address, not 224.0.0.2",
 		}},
 		{name: "not canonical", breach: inside("2001:DB8::1/126", "2001:db8::2"), want: []string{o + "spec.inside.cloud: must be written in canonical form: 2001:db8::1/126"}},
+		{name: "mapped", breach: inside("::ffff:169.254.10.5/126", "169.254.10.6"), want: []string{o + "spec.inside.cloud: must be written as IPv4, not ::ffff:169.254.10.5/126"}},
 		{name: "overlap", breach: inside("169.254.10.2/31", "169.254.10.3"),
 			want: []string{o + `spec.inside.cloud: 169.254.10.2/31 overlaps 169.254.10.0/30 of VPNTunnel "t1" in the same BorderGateway`}},
 	})

@@ -162,11 +162,13 @@ func (x *GetHostResponse) GetStarted() *timestamppb.Timestamp {
 type SourceStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// file:PATH or controller:ENDPOINT.
-	Source     string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Accepted   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	// Empty while the newest reading is the one in force.
-	Findings      []*Finding             `protobuf:"bytes,4,rep,name=findings,proto3" json:"findings,omitempty"`
+	Source     string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// When the state in force was first read.
+	Accepted *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// What is to say about the newest reading; nothing but warnings while it is the one in force.
+	Findings []*Finding `protobuf:"bytes,4,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Since when the newest reading is refused; unset while it is the one in force.
 	Refused       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -75,6 +75,8 @@ func TestProposedMTU(t *testing.T) {
 		{[]string{"aes256gcm8"}, 1454, ""},
 		{[]string{"aes128-aes256ctr-sha1-sha512-modp2048"}, 1422, ""},
 		{[]string{"aes128-sha384-modp2048"}, 1422, ""},
+		{[]string{"aes128ctr-sha256_96-modp2048"}, 1450, ""},
+		{[]string{"aes256ccm12"}, 1450, ""},
 		{[]string{"nonsense"}, 0, `ESP proposal nonsense: "nonsense" is not an algorithm`},
 		{nil, 0, "no ESP proposal"},
 	} {

@@ -71,14 +71,14 @@ func message(err error) string {
 }
 
 func TestProposalParts(t *testing.T) {
-	got, err := apiv1.ParseIKEProposal("aes128-sha1-sha256-prfsha1-modp1024-x25519-ke2_mlkem768", 2)
+	got, err := apiv1.ParseIKEProposal("aes128-sha1-sha256-prfsha1-modp1024-x25519-ke2_mlkem768-ke3_modp1536", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := apiv1.Proposal{
 		Encryption: []string{"aes128"}, Integrity: []string{"sha1", "sha256"}, PRF: []string{"prfsha1"},
-		KeyExchange: []string{"modp1024", "x25519"}, Additional: map[int][]string{2: {"mlkem768"}},
-		Weak: []string{"sha1", "prfsha1", "modp1024"},
+		KeyExchange: []string{"modp1024", "x25519"}, Additional: map[int][]string{2: {"mlkem768"}, 3: {"modp1536"}},
+		Weak: []string{"sha1", "prfsha1", "modp1024", "ke3_modp1536"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
