@@ -17,7 +17,7 @@ import (
 func packagesInside() []string {
 	return []string{
 		"charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins",
-		"bird2", "iproute2", "nftables", "kmod", "tcpdump",
+		"bird2", "iproute2", "iputils-ping", "nftables", "kmod", "tcpdump",
 	}
 }
 
