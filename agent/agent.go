@@ -1,0 +1,222 @@
+// Package agent turns snapshots of desired state into what one host's kernel, charon and BGP peers do, and tells what is true of them.
+//
+// One worker per BorderGateway reconciles it in rounds. A round reads what the drivers have in memory, plans, and gives every driver
+// its whole desired set; drivers write only what differs. Snapshots, events and a slow timer start rounds. Stopping the agent changes
+// nothing: tunnels, routes and packets go on.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bordergw/bordergw/agent/plan"
+	"github.com/bordergw/bordergw/agent/source"
+	"github.com/bordergw/bordergw/agent/status"
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/bgp/gobgp"
+	"github.com/bordergw/bordergw/dataplane/charon"
+	"github.com/bordergw/bordergw/dataplane/firewall"
+	"github.com/bordergw/bordergw/dataplane/link"
+	"github.com/bordergw/bordergw/dataplane/probe"
+	"github.com/bordergw/bordergw/dataplane/route"
+)
+
+// Drivers are the hands of the agent.
+type Drivers struct {
+	Charon   *charon.Driver
+	Link     *link.Driver
+	Route    *route.Driver
+	Firewall *firewall.Driver
+	Probe    *probe.Driver
+	BGP      *gobgp.Driver
+}
+
+// Options of an Agent; all fields are needed.
+type Options struct {
+	Version string
+	Host    plan.Host
+	// MaxBGPRoutes is the quota of learned routes per BorderGateway; 0 means none.
+	MaxBGPRoutes int
+	Source       *source.File
+	Drivers      Drivers
+	Log          *slog.Logger
+}
+
+// Agent serves the BorderGateways of one host.
+type Agent struct {
+	opts      Options
+	host      plan.Host
+	drivers   Drivers
+	source    *source.File
+	log       *slog.Logger
+	ids       plan.IDs
+	tracker   *status.Tracker
+	publisher *publisher
+	started   time.Time
+	ready     atomic.Bool
+	snapshots chan *apiv1.Set
+	// charonSeen is closed when charon's SAs have been listed for the first time.
+	charonSeen chan struct{}
+	seenOnce   sync.Once
+
+	mu      sync.Mutex
+	workers map[string]*worker
+	// gatewayOf finds the worker of a tunnel.
+	gatewayOf map[string]string
+
+	// What follows belongs to the goroutine of serve, before and between snapshots.
+	leftovers leftovers
+	stale     map[string][]bgp.Learned
+}
+
+// New returns an agent; nothing happens until Run.
+func New(opts Options) *Agent {
+	a := &Agent{
+		opts: opts, host: opts.Host, drivers: opts.Drivers, source: opts.Source, log: opts.Log, ids: plan.NewIDs(),
+		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
+		charonSeen: make(chan struct{}), workers: map[string]*worker{}, gatewayOf: map[string]string{},
+	}
+	a.publisher = newPublisher(a.hostView)
+	return a
+}
+
+// View returns the newest published view; never nil.
+func (a *Agent) View() *status.View { return a.publisher.view.Load() }
+
+// Ready says whether everything wanted has been applied once since the start.
+func (a *Agent) Ready() bool { return a.ready.Load() }
+
+// Run works until ctx ends, then returns nil with everything left as it is. It returns early only when a part cannot work at all.
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	task := func(name string, run func(context.Context) error) {
+		group.Go(func() error {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	watch := func(run func(context.Context)) {
+		group.Go(func() error { run(ctx); return nil })
+	}
+	watch(func(ctx context.Context) { a.drivers.Charon.Watch(ctx, a.onCharon) })
+	watch(func(ctx context.Context) { a.drivers.Probe.Watch(ctx, a.onProbe) })
+	watch(func(ctx context.Context) { a.drivers.BGP.Watch(ctx, a.onBGP) })
+	task("link events", func(ctx context.Context) error { return a.drivers.Link.Watch(ctx, a.onHint) })
+	task("route events", func(ctx context.Context) error { return a.drivers.Route.Watch(ctx, a.onHint) })
+	task("firewall events", func(ctx context.Context) error { return a.drivers.Firewall.Watch(ctx, a.onHint) })
+	watch(a.publisher.run)
+	task("charon", a.drivers.Charon.Run)
+	task("probe", a.drivers.Probe.Run)
+	task("bgp", a.drivers.BGP.Run)
+	task("source", func(ctx context.Context) error { return a.source.Run(ctx, a.offer) })
+	task("agent", func(ctx context.Context) error { return a.serve(ctx, group) })
+	return group.Wait()
+}
+
+// offer takes a snapshot from the source; an older one that nobody has looked at yet is dropped.
+func (a *Agent) offer(set *apiv1.Set) {
+	for {
+		select {
+		case a.snapshots <- set:
+			return
+		default:
+		}
+		select {
+		case <-a.snapshots:
+		default:
+		}
+	}
+}
+
+// serve is the life of the agent: start of day, then snapshots and the slow timer.
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
+	if !a.startOfDay(ctx, group) {
+		return nil
+	}
+	ticker := time.NewTicker(refreshInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case set := <-a.snapshots:
+			a.apply(ctx, group, set)
+		case <-ticker.C:
+			a.refresh(ctx)
+		}
+	}
+}
+
+// refreshInterval is how often counters are read.
+const refreshInterval = 10 * time.Second
+
+func (a *Agent) refresh(ctx context.Context) {
+	if err := a.drivers.Charon.Refresh(ctx); err != nil && ctx.Err() == nil {
+		a.log.Debug("SAs not listed", "error", err)
+	}
+	a.sweep(ctx)
+	a.pokeAll()
+}
+
+// apply hands the snapshot to the workers, starts those that are new and lets go of those that are not served any more.
+func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	served := map[string]bool{}
+	a.gatewayOf = map[string]string{}
+	warnings := tunnelWarnings(a.source.Status())
+	for _, name := range plan.Serves(set, a.host) {
+		g, err := plan.Build(set, a.host, a.ids, name, a.opts.MaxBGPRoutes)
+		if err != nil {
+			// Admission lets no such set pass; should it happen, the gateway stays as it was.
+			a.log.Error("gateway cannot be planned", "gateway", name, "error", err)
+			served[name] = true
+			continue
+		}
+		served[name] = true
+		for i := range g.Tunnels {
+			a.gatewayOf[g.Tunnels[i].Name] = name
+		}
+		w, ok := a.workers[name]
+		if !ok {
+			w = a.newWorker(name)
+			a.workers[name] = w
+			group.Go(func() error { a.work(ctx, w); return nil })
+		}
+		w.set(desired{plan: g, set: set, warnings: warnings})
+	}
+	for name, w := range a.workers {
+		if !served[name] {
+			w.set(desired{})
+		}
+	}
+	a.tracker.Keep(func(tunnel string) bool { _, ok := a.gatewayOf[tunnel]; return ok },
+		func(connection string) bool { _, ok := set.Connections[connection]; return ok })
+	a.publisher.poke()
+}
+
+// work runs a worker until it has nothing left to do. A gateway that was wanted again meanwhile goes on with the same worker.
+func (a *Agent) work(ctx context.Context, w *worker) {
+	for {
+		w.run(ctx)
+		a.mu.Lock()
+		if ctx.Err() != nil || w.wanted().plan == nil {
+			delete(a.workers, w.name)
+			a.mu.Unlock()
+			break
+		}
+		a.mu.Unlock()
+	}
+	if ctx.Err() == nil {
+		a.publisher.drop(w.name)
+	}
+}

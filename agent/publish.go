@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/bordergw/bordergw/agent/status"
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+)
+
+// publisher puts the gateways' fragments together to the view that readers share. Many changes in a short time make one view.
+type publisher struct {
+	host func() *apiv1.GetHostResponse
+	view atomic.Pointer[status.View]
+	kick chan struct{}
+
+	mu        sync.Mutex
+	fragments map[string]fragment
+}
+
+func newPublisher(host func() *apiv1.GetHostResponse) *publisher {
+	p := &publisher{host: host, kick: make(chan struct{}, 1), fragments: map[string]fragment{}}
+	p.publish()
+	return p
+}
+
+func (p *publisher) put(gateway string, f fragment) {
+	p.mu.Lock()
+	p.fragments[gateway] = f
+	p.mu.Unlock()
+	p.poke()
+}
+
+func (p *publisher) drop(gateway string) {
+	p.mu.Lock()
+	delete(p.fragments, gateway)
+	p.mu.Unlock()
+	p.poke()
+}
+
+// poke publishes soon.
+func (p *publisher) poke() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (p *publisher) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.kick:
+			p.publish()
+		}
+	}
+}
+
+func (p *publisher) publish() {
+	p.mu.Lock()
+	fragments := maps.Clone(p.fragments)
+	p.mu.Unlock()
+	v := &status.View{Host: p.host(), Logs: map[string][]*apiv1.LogEntry{}}
+	for _, name := range slices.Sorted(maps.Keys(fragments)) {
+		f := fragments[name]
+		v.Gateways = append(v.Gateways, f.gateway)
+		v.Connections = append(v.Connections, f.connections...)
+		v.Tunnels = append(v.Tunnels, f.tunnels...)
+		v.Routes = append(v.Routes, f.routes...)
+		v.Reconcile = append(v.Reconcile, f.stats)
+		maps.Copy(v.Logs, f.logs)
+	}
+	slices.SortFunc(v.Connections, func(a, b *apiv1.ConnectionView) int {
+		return cmp.Compare(a.GetConnection().GetName(), b.GetConnection().GetName())
+	})
+	slices.SortFunc(v.Tunnels, func(a, b *apiv1.VPNTunnel) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	p.view.Store(v)
+}
+
+// hostView is what the agent tells about itself.
+func (a *Agent) hostView() *apiv1.GetHostResponse {
+	out := &apiv1.GetHostResponse{
+		Host: a.host.Name, Version: a.opts.Version, CharonVersion: a.drivers.Charon.Version(), CharonConnected: a.drivers.Charon.Connected(),
+		Ready: a.ready.Load(), Source: a.source.Status(), Started: timestamppb.New(a.started),
+	}
+	for _, addr := range a.host.Addresses {
+		out.Addresses = append(out.Addresses, addr.String())
+	}
+	return out
+}

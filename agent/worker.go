@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bordergw/bordergw/agent/plan"
+	"github.com/bordergw/bordergw/agent/status"
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/link"
+	"github.com/bordergw/bordergw/internal/backoff"
+)
+
+// worker reconciles one BorderGateway: it has its own goroutine and its own back-off, so that a broken tenant holds up no other.
+type worker struct {
+	name    string
+	host    string
+	owns    func(netip.Addr) bool
+	drivers Drivers
+	tracker *status.Tracker
+	log     *slog.Logger
+	now     func() time.Time
+	// done is called after every round with what readers should see.
+	done func(fragment)
+	kick chan struct{}
+	// first is closed after the first round.
+	first   chan struct{}
+	resyncs atomic.Uint64
+
+	mu sync.Mutex
+	// want is what the newest snapshot says of the gateway; want.plan is nil when it is no longer served.
+	want desired
+	// busySince is the start of the round under way, zero between rounds.
+	busySince time.Time
+
+	// What follows belongs to the goroutine that runs rounds.
+	links    link.Result
+	up       map[string]bool
+	children map[string]bool
+	stale    []bgp.Learned
+	staleEnd time.Time
+	stats    status.ReconcileStats
+	retry    backoff.Backoff
+	// conditions are those of the last round: a problem that stays keeps its since-time.
+	conditions []*apiv1.Condition
+}
+
+// desired is what the newest snapshot says of one gateway.
+type desired struct {
+	plan *plan.Gateway
+	set  *apiv1.Set
+	// warnings are conditions of tunnels that the manifests themselves cause, by tunnel name.
+	warnings map[string][]*apiv1.Condition
+}
+
+// poke asks for a round soon. Many pokes during a round make one more round.
+func (w *worker) poke() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// set hands over what the newest snapshot says of the gateway.
+func (w *worker) set(d desired) {
+	w.mu.Lock()
+	w.want = d
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *worker) wanted() desired {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.want
+}
+
+// stuckSince returns the start of the round under way, zero when there is none.
+func (w *worker) stuckSince() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.busySince
+}
+
+func (w *worker) busy(since time.Time) {
+	w.mu.Lock()
+	w.busySince = since
+	w.mu.Unlock()
+}
+
+// run makes rounds until ctx ends or the gateway is no longer wanted and everything of it is gone. It changes nothing on the way out.
+func (w *worker) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.kick:
+		case <-timer.C:
+		}
+		d := w.wanted()
+		w.busy(w.now())
+		next := idleRound
+		switch {
+		case d.plan != nil:
+			next = w.round(ctx, d)
+		case !w.remove(ctx):
+			next = w.retry.Next()
+		default:
+			w.busy(time.Time{})
+			w.firstDone()
+			return
+		}
+		w.busy(time.Time{})
+		w.firstDone()
+		timer.Reset(next)
+	}
+}
+
+func (w *worker) firstDone() {
+	select {
+	case <-w.first:
+	default:
+		close(w.first)
+	}
+}
+
+// idleRound is how often a gateway is looked at when nothing happened: counters go on, and a hint that was never given is made up for.
+const idleRound = 30 * time.Second
+
+// running folds what the drivers have in memory into what plans depend on. It asks no daemon and no kernel.
+func (w *worker) running(g *plan.Gateway) (plan.Running, map[string]status.Layers) {
+	run := plan.Running{Tunnels: map[string]plan.TunnelRunning{}, Members: map[string]bool{}}
+	sessions := map[string]*bgp.Session{}
+	for _, s := range w.drivers.BGP.Sessions(g.Name) {
+		sessions[s.Neighbor] = &s
+	}
+	for name, m := range w.links.Members {
+		run.Members[name] = m.Enslaved && m.OperUp
+	}
+	layers := map[string]status.Layers{}
+	now := w.now()
+	for i := range g.Tunnels {
+		t := &g.Tunnels[i]
+		l := w.layers(t, sessions)
+		layers[t.Name] = l
+		run.Tunnels[t.Name] = plan.TunnelRunning{Up: w.tracker.Judge(t.Name, l, now).Up,
+			Encryption: l.Charon.ESPSuite.Encryption, Integrity: l.Charon.ESPSuite.Integrity, NATT: l.Charon.NATT}
+	}
+	run.Learned = w.learned(g, sessions)
+	return run, layers
+}
+
+func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status.Layers {
+	state := w.drivers.Charon.State(t.Name)
+	if state.Up() && !w.children[t.Name] {
+		// The peer may be another one, or have started anew: what it answered before says nothing now.
+		w.drivers.Probe.Reset(t.Name)
+	}
+	w.children[t.Name] = state.Up()
+	return status.Layers{
+		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state,
+		Interface: w.links.Interfaces[t.Name], InterfaceErr: w.links.Errors[link.ObjectTunnel+t.Name],
+		Probe: w.drivers.Probe.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
+	}
+}
