@@ -211,6 +211,17 @@ func (r *router) stop() {
 	}
 }
 
+// vanish ends the router without a word to its peers.
+func (r *router) vanish() {
+	r.b.Helper()
+	if err := r.s.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: true}); err != nil {
+		r.b.Fatal(err)
+	}
+	r.s.Stop()
+	r.b.d.servers.forget(r.s)
+	r.s = nil
+}
+
 func withPassword(p string) routerOption { return func(c *api.Peer) { c.Conf.AuthPassword = p } }
 func dialing(c *api.Peer)                { c.Transport.PassiveMode = false }
 

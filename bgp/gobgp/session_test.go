@@ -359,7 +359,7 @@ func TestMalformedUpdate(t *testing.T) {
 			addr := netip.MustParseAddr("127.0.0.11")
 			raw := bgp.Neighbor{Name: "tunnel/raw", Kind: bgp.Customer, Address: addr, LocalAddress: us, PeerASN: 65010, Port: b.port, IPv4: true}
 			b.apply(b.speaker(raw, good.neighbor("tunnel/good", bgp.Customer)))
-			conn := openSession(b, addr, 65010)
+			conn := openSession(b, addr, 65010, true)
 			defer conn.Close()
 			b.established("gw", "tunnel/raw", "tunnel/good")
 			if _, err := conn.Write(msg); err != nil {
@@ -388,6 +388,33 @@ func TestMalformedUpdate(t *testing.T) {
 	}
 }
 
+// TestHangingSession has a peer that opens a session and then says nothing more, which GoBGP by itself waits for without end.
+func TestHangingSession(t *testing.T) {
+	b := newBench(t, Options{})
+	addr := netip.MustParseAddr("127.0.0.11")
+	n := bgp.Neighbor{
+		Name: "tunnel/a", Kind: bgp.Customer, Address: addr, LocalAddress: us, PeerASN: 65010, Port: 1,
+		Keepalive: time.Second, Hold: 3 * time.Second, IPv4: true,
+	}
+	b.apply(b.speaker(n))
+	conn := openSession(b, addr, 65010, false)
+	defer conn.Close()
+	b.eventually(func() string {
+		if s := b.session("gw", "tunnel/a"); s.State != bgp.OpenConfirm {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	b.eventually(func() string {
+		if s := b.session("gw", "tunnel/a"); s.State == bgp.OpenConfirm {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	defer openSession(b, addr, 65010, true).Close()
+	b.established("gw", "tunnel/a")
+}
+
 func message(typ byte, body []byte) []byte {
 	m := make([]byte, 16, 19+len(body))
 	for i := range m {
@@ -397,8 +424,8 @@ func message(typ byte, body []byte) []byte {
 	return append(append(m, typ), body...)
 }
 
-// openSession dials our speaker from addr and answers as little as BGP asks for.
-func openSession(b *bench, addr netip.Addr, asn uint16) net.Conn {
+// openSession dials our speaker from addr and says as little as BGP asks for; without confirm, a little less.
+func openSession(b *bench, addr netip.Addr, asn uint16, confirm bool) net.Conn {
 	b.Helper()
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))}
 	var conn net.Conn
@@ -408,7 +435,11 @@ func openSession(b *bench, addr netip.Addr, asn uint16) net.Conn {
 			return err.Error()
 		}
 		open := []byte{4, byte(asn >> 8), byte(asn), 0, 90, 10, 9, 9, 9, 8, 2, 6, 65, 4, 0, 0, byte(asn >> 8), byte(asn)}
-		_, err = c.Write(append(message(gobgpbgp.BGP_MSG_OPEN, open), message(gobgpbgp.BGP_MSG_KEEPALIVE, nil)...))
+		hello := message(gobgpbgp.BGP_MSG_OPEN, open)
+		if confirm {
+			hello = append(hello, message(gobgpbgp.BGP_MSG_KEEPALIVE, nil)...)
+		}
+		_, err = c.Write(hello)
 		if err == nil {
 			// The speaker's OPEN and KEEPALIVE; while its state machine is idle it closes the connection instead.
 			_, err = io.ReadFull(c, make([]byte, 19))
