@@ -59,7 +59,8 @@ type Neighbor struct {
 	// Name identifies the neighbor in its speaker: "tunnel/<name>" or "attachment/<name>".
 	Name string
 	Kind Kind
-	// Address of the peer; no two neighbors of one speaker share it. LocalAddress is our end of the session.
+	// Address of the peer; no two neighbors of one speaker share it. LocalAddress is our end of the session; a Fabric neighbor may
+	// leave it out, and the kernel chooses the address of the interface that leads to the peer.
 	Address, LocalAddress netip.Addr
 	// PeerASN differs from the speaker's ASN, except that a Fabric neighbor may have the same one: that session is iBGP.
 	PeerASN uint32

@@ -67,10 +67,19 @@ func checkNeighbor(s Speaker, n Neighbor) error {
 		return fmt.Errorf("kind: unknown kind %d", int(n.Kind))
 	case !n.Address.IsValid() || n.Address.IsUnspecified() || n.Address.IsMulticast():
 		return fmt.Errorf("address: %v is not a host's", n.Address)
+	case !n.LocalAddress.IsValid() && n.Kind == Fabric:
+		return checkSession(s, n)
 	case !n.LocalAddress.IsValid() || n.LocalAddress.IsUnspecified() || n.LocalAddress.Is4() != n.Address.Is4():
 		return fmt.Errorf("localAddress: %v is not a host's of the same family as %v", n.LocalAddress, n.Address)
 	case n.Address == n.LocalAddress:
 		return fmt.Errorf("address: %v is our own", n.Address)
+	}
+	return checkSession(s, n)
+}
+
+// checkSession checks what does not depend on the ends' addresses.
+func checkSession(s Speaker, n Neighbor) error {
+	switch {
 	case n.PeerASN == 0:
 		return errors.New("peerASN: 0 is reserved (RFC 7607)")
 	case n.Kind == Customer && n.PeerASN == s.ASN:

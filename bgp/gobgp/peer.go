@@ -60,7 +60,7 @@ func peer(s bgp.Speaker, n bgp.Neighbor, restarting bool) (*api.Peer, error) {
 			KeepaliveInterval:      keepalive,
 		}},
 		Transport: &api.Transport{
-			LocalAddress:  n.LocalAddress.String(),
+			LocalAddress:  localAddress(n),
 			RemotePort:    uint32(n.Port),
 			BindInterface: s.Device,
 			IpTos:         internetControl,
@@ -114,4 +114,12 @@ func localPath(p netip.Prefix, audience bgp.Audience) (*apiutil.Path, error) {
 		gobgpbgp.NewPathAttributeLocalPref(prefLocal + uint32(audience)),
 	}
 	return path, nil
+}
+
+// localAddress is our end of the session; empty leaves the choice to the kernel's routing in the VRF.
+func localAddress(n bgp.Neighbor) string {
+	if !n.LocalAddress.IsValid() {
+		return ""
+	}
+	return n.LocalAddress.String()
 }

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func lineOf(text, what string) int {
 // checkRefuses runs the agent's --check on the broken folder.
 func (w *World) checkRefuses(t *testing.T, says []string) {
 	t.Helper()
-	out, err := w.GatewayA.Run("bin/bordergw-agent", "--config", w.AgentA.ConfigFile(), "--check")
+	out, err := w.GatewayA.Run(os.Getenv("BORDERGW_AGENT"), "--config", w.AgentA.ConfigFile(), "--check")
 	if err == nil {
 		t.Errorf("--check accepts it:\n%s", out)
 		return

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -26,6 +27,17 @@ func guest(list string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
 		return 1
+	}
+	// Tests run in their package's folder; the programs under test are in the checkout's, where this process was started.
+	for env, program := range map[string]string{"BORDERGW_AGENT": "bordergw-agent", "BORDERGW_CTL": "bordergwctl"} {
+		path, err := filepath.Abs(filepath.Join("bin", program))
+		if err == nil {
+			err = os.Setenv(env, path)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "suite:", err)
+			return 1
+		}
 	}
 	var sum tally
 	start := time.Now()
