@@ -59,12 +59,28 @@ func TestMissingDevicesAreAwaited(t *testing.T) {
 	r.apply(want)
 }
 
+func TestDeviceInTheWayIsAwaited(t *testing.T) {
+	r := newRig(t)
+	r.kernel.AddDevice("bgw1")
+	if res, err := r.Apply(t.Context(), shop()); err != nil || len(res.Errors) != 1 {
+		t.Fatalf("Apply: %v, %v", err, res.Errors)
+	}
+	if err := r.kernel.Outside().DeleteLink(r.index("bgw1")); err != nil {
+		t.Fatal(err)
+	}
+	if h := r.await("bgw1"); h.Gateway != "shop" {
+		t.Errorf("hint %+v", h)
+	}
+	r.check(shop())
+}
+
 // Own writes lead to no hint: rounds do not cause rounds.
 func TestOwnWritesAreNoNews(t *testing.T) {
 	r := newRig(t)
 	r.check(shop())
 	changed := shop()
 	changed.Interfaces[0].MTU = 1300
+	changed.Interfaces[0].IfID = 99
 	changed.Interfaces[1].Address = netip.MustParsePrefix("fd99::5/126")
 	r.check(changed)
 	r.check(shop())

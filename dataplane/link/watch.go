@@ -56,10 +56,9 @@ func (d *Driver) event(e netlink.Event) []dataplane.Hint {
 		delete(d.waiting, e.Link.Name)
 	}
 	g := d.gateways[d.indexes[e.Link.Index]]
-	if name := d.names[e.Link.Name]; g == nil && e.Kind == netlink.LinkGone && name != "" {
-		hints = append(hints, dataplane.Hint{
-			Kind: dataplane.Changed, Gateway: name, Object: e.Link.Name, Reason: "device in the way is gone",
-		})
+	stranger := g == nil && e.Kind == netlink.LinkGone
+	if stranger {
+		g = d.gateways[d.names[e.Link.Name]]
 	}
 	d.mu.Unlock()
 	if g == nil {
@@ -67,6 +66,14 @@ func (d *Driver) event(e netlink.Event) []dataplane.Hint {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if stranger {
+		if !g.clean { // else it was ours, deleted to be recreated
+			hints = append(hints, dataplane.Hint{
+				Kind: dataplane.Changed, Gateway: g.name, Object: e.Link.Name, Reason: "device in the way is gone",
+			})
+		}
+		return hints
+	}
 	if object, reason := d.affected(g, e); reason != "" {
 		g.clean = false
 		hints = append(hints, dataplane.Hint{Kind: dataplane.Changed, Gateway: g.name, Object: object, Reason: reason})

@@ -21,43 +21,11 @@ import (
 	"github.com/bordergw/bordergw/dataplane/route"
 )
 
-// counter counts the messages that a driver sends to a real kernel.
-type counter struct {
-	netlink.Kernel
-	writes int
-}
-
-func (c *counter) ReplaceNexthops(n []netlink.Nexthop) []error {
-	c.writes += len(n)
-	return c.Kernel.ReplaceNexthops(n)
-}
-
-func (c *counter) DeleteNexthops(ids []uint32) []error {
-	c.writes += len(ids)
-	return c.Kernel.DeleteNexthops(ids)
-}
-
-func (c *counter) ReplaceRoutes(r []netlink.Route) []error {
-	c.writes += len(r)
-	return c.Kernel.ReplaceRoutes(r)
-}
-
-func (c *counter) DeleteRoutes(r []netlink.Route) []error {
-	c.writes += len(r)
-	return c.Kernel.DeleteRoutes(r)
-}
-
-func (c *counter) take() int {
-	n := c.writes
-	c.writes = 0
-	return n
-}
-
 // real is a driver on this machine's kernel, in a namespace with veth devices ta, tb and tc.
 type real struct {
 	*route.Driver
 	t       *testing.T
-	kernel  *counter
+	kernel  *netlinktest.Counter
 	outside *netlink.Handle
 	hints   chan dataplane.Hint
 }
@@ -84,7 +52,7 @@ func newReal(t *testing.T) *real {
 		t.Cleanup(h.Close)
 		return h
 	}
-	r := &real{t: t, kernel: &counter{Kernel: open()}, outside: open(), hints: make(chan dataplane.Hint, 1<<16)}
+	r := &real{t: t, kernel: &netlinktest.Counter{Kernel: open()}, outside: open(), hints: make(chan dataplane.Hint, 1<<16)}
 	r.Driver = route.New(r.kernel, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return r
 }
@@ -143,7 +111,7 @@ func (r *real) check(what string, want route.Desired) int {
 	if err != nil || res.Failed() {
 		r.t.Errorf("%s: Apply: %+v, %v", what, res, err)
 	}
-	sent := r.kernel.take()
+	sent := r.kernel.Take()
 	byID, byPrefix := r.facts()
 	for _, n := range want.Nexthops {
 		if have, ok := byID[n.ID]; !ok || have.IPv6 != n.IPv6 || have.Link == 0 {
@@ -194,7 +162,7 @@ func TestLabLife(t *testing.T) {
 		if err := r.DropNexthop(t.Context(), "shop", a4); err != nil {
 			t.Error(err)
 		}
-		if n := r.kernel.take(); n != 1 {
+		if n := r.kernel.Take(); n != 1 {
 			t.Errorf("DropNexthop: %d messages, want 1", n)
 		}
 		if n := r.check("after drop", without(both(), a4)); n != 0 {
@@ -267,7 +235,7 @@ func TestLabTenThousandRoutes(t *testing.T) {
 		start := time.Now()
 		do()
 		took := time.Since(start)
-		t.Logf("%-32s %10v, %d messages", what, took.Round(time.Microsecond), r.kernel.take())
+		t.Logf("%-32s %10v, %d messages", what, took.Round(time.Microsecond), r.kernel.Take())
 		return took
 	}
 	apply := func() {

@@ -219,7 +219,10 @@ func (v view) SetMaster(index, master int) error {
 			if err != nil {
 				return err
 			}
-			if m.Kind != netlink.KindVRF || d.Kind == netlink.KindVRF {
+			if m.Kind != netlink.KindVRF {
+				return unix.EOPNOTSUPP
+			}
+			if d.Kind == netlink.KindVRF {
 				return unix.EINVAL
 			}
 		}

@@ -61,9 +61,9 @@ func (v view) checkNexthop(n netlink.Nexthop) error {
 		}
 		return nil
 	}
-	d, err := v.device(n.Link)
-	if err != nil {
-		return err
+	d, ok := v.k.devices[n.Link]
+	if !ok {
+		return fmt.Errorf("%w: invalid device index", unix.EINVAL)
 	}
 	if !d.OperUp() {
 		return unix.ENETDOWN
