@@ -262,6 +262,44 @@ func TestApplyV1DPDTimeoutNeedsUnload(t *testing.T) {
 	})
 }
 
+func TestApplyRefusedChangeKeepsWhatWorks(t *testing.T) {
+	var picky atomic.Bool
+	refuse := func(s *charontest.Server) {
+		s.Refuse = func(string) string {
+			if picky.Load() {
+				return "invalid value for: proposals, config discarded"
+			}
+			return ""
+		}
+	}
+	inBubble(t, Options{}, refuse, func(b *bench) {
+		tun := wanted("a")
+		b.apply("gw", tun)
+		b.pass(time.Minute)
+		before := b.wantUp("a", 1)
+		picky.Store(true)
+		tun.IKEProposals = []string{"nonsense1"}
+		if r := b.apply("gw", tun); r.Errors["a"] == nil || len(r.Loaded) != 0 {
+			t.Errorf("result %+v", r)
+		}
+		b.pass(time.Minute)
+		st := b.wantUp("a", 1)
+		if diff := cmp.Diff(before.Children, st.Children); diff != "" || st.Loaded {
+			t.Errorf("loaded %v, %s", st.Loaded, diff)
+		}
+		picky.Store(false)
+		b.sent()
+		b.apply("gw", wanted("a"))
+		b.pass(time.Minute)
+		if sent := b.sent(); len(sent) != 0 {
+			t.Errorf("going back to what is loaded caused %v", sent)
+		}
+		if st := b.wantUp("a", 1); !st.Loaded || st.LoadError != "" {
+			t.Errorf("state %+v", st)
+		}
+	})
+}
+
 func TestApplyWithoutCharonIsKept(t *testing.T) {
 	inBubble(t, Options{}, (*charontest.Server).Kill, func(b *bench) {
 		r, err := b.d.Apply(b.Context(), "gw", []Tunnel{wanted("a")})

@@ -136,6 +136,9 @@ func (d *Driver) foldIKE(t *tunnel, ike *ikeSA, up bool, at stamp) {
 		d.talks.get(ike.id).established = true
 		return
 	}
+	if known := t.sas.ikes[ike.id]; known != nil && known.established() {
+		d.talks.get(ike.id).established = true
+	}
 	t.sas.ikeDown(ike.id)
 	// Only the one of our own attempt ends it. Why is in the log, which may come later.
 	if ike.connecting() && ike.initiator {
@@ -187,7 +190,7 @@ func (d *Driver) changing(name string, now time.Time, change func(*tunnel)) {
 	up := t.sas.up()
 	switch {
 	case up && !wasUp:
-		t.upSince, t.down, t.terminated, t.cause = now, time.Time{}, time.Time{}, Failure{}
+		t.upSince, t.down, t.terminated, t.slot, t.cause = now, time.Time{}, time.Time{}, time.Time{}, Failure{}
 	case wasUp && !up:
 		d.wentDown(t, now)
 	}
@@ -253,6 +256,10 @@ func (d *Driver) foldLog(m *vici.Message, now time.Time) {
 	t := d.tunnels[k.tunnel]
 	if t == nil {
 		return
+	}
+	if sa := t.sas.ikes[id]; sa != nil && sa.established() {
+		// Adopted ones were established before anything was heard of them.
+		k.established = true
 	}
 	d.watchers.emit(Event{Kind: LogLine, Tunnel: t.name, Time: now, Message: line})
 	d.conclude(t, k, outcome, failure, now)

@@ -165,7 +165,7 @@ func (d *Driver) State(name string) State {
 	if t == nil {
 		return out
 	}
-	out.Loaded = t.given.loaded && t.given.session == d.sessions
+	out.Loaded = t.given.loaded && t.given.session == d.sessions && t.loadErr == nil
 	if t.loadErr != nil {
 		out.LoadError = t.loadErr.Error()
 	}

@@ -185,6 +185,11 @@ func TestKeeperAdoptsWhatIsThere(t *testing.T) {
 		if st.Establishments != 0 {
 			t.Error("an SA from before counts as established by us")
 		}
+		b.s.PeerDies("bgw-t42")
+		b.pass(0)
+		if st := b.wantUp("t42", 1); st.LastFailure.Reason != diagnose.DPDTimeout {
+			t.Errorf("last failure %+v", st.LastFailure)
+		}
 	})
 }
 

@@ -91,6 +91,10 @@ func (d *Driver) prepare(ctx context.Context, s *session) error {
 	if s.version, err = parseVersion(reply.Get("version")); err != nil {
 		return err
 	}
+	d.mu.Lock()
+	// Unique ids mean nothing in another charon.
+	d.talks.reset()
+	d.mu.Unlock()
 	for _, event := range wantedEvents {
 		if err := s.client.Register(ctx, event); err != nil && !errors.Is(err, vici.ErrUnknown) {
 			return err
@@ -100,7 +104,6 @@ func (d *Driver) prepare(ctx context.Context, s *session) error {
 	d.sessions++
 	s.number = d.sessions
 	d.session, d.version = s, s.version
-	d.talks.reset()
 	// All that is desired, and what could not be removed while nobody answered.
 	names := d.names(func(t *tunnel) bool { return t.desired || t.given.session != 0 && !t.given.absent })
 	d.mu.Unlock()
