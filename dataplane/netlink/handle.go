@@ -219,16 +219,16 @@ func ackError(flags uint16, b []byte) error {
 	if len(b) < nlmsgerr {
 		return fmt.Errorf("netlink acknowledgement of %d bytes", len(b))
 	}
-	attributes := b[nlmsgerr:]
+	rest := b[nlmsgerr:]
 	if flags&unix.NLM_F_CAPPED == 0 {
 		// The request's payload comes first.
 		length := int64(binary.NativeEndian.Uint32(b[4:])) - unix.SizeofNlMsghdr
-		if length = (length + 3) &^ 3; length < 0 || length > int64(len(attributes)) {
-			length = int64(len(attributes))
+		if length = (length + 3) &^ 3; length < 0 || length > int64(len(rest)) {
+			length = int64(len(rest))
 		}
-		attributes = attributes[length:]
+		rest = rest[length:]
 	}
-	return kernelError(flags, b, attributes)
+	return kernelError(flags, b, rest)
 }
 
 // doneError decodes the end of a dump: an error code, absent from old kernels, and the attributes that may follow it.
@@ -240,7 +240,7 @@ func doneError(flags uint16, b []byte) error {
 }
 
 // kernelError makes an error of a code and the text that may come with it (NLMSGERR_ATTR_MSG).
-func kernelError(flags uint16, code, attributes []byte) error {
+func kernelError(flags uint16, code []byte, rest attributes) error {
 	n := int32(binary.NativeEndian.Uint32(code))
 	if n == 0 {
 		return nil
@@ -249,12 +249,8 @@ func kernelError(flags uint16, code, attributes []byte) error {
 	if flags&unix.NLM_F_ACK_TLVS == 0 {
 		return err
 	}
-	parsed, parseErr := nl.ParseRouteAttrAsMap(attributes)
-	if parseErr != nil {
-		return err // the text is a courtesy, the code is the answer
-	}
-	if text, ok := parsed[nl.NLMSGERR_ATTR_MSG]; ok {
-		return fmt.Errorf("%w: %s", err, unix.ByteSliceToString(text.Value))
+	if text, ok := rest.get(nl.NLMSGERR_ATTR_MSG); ok {
+		return fmt.Errorf("%w: %s", err, unix.ByteSliceToString(text))
 	}
 	return err
 }

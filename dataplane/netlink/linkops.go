@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -138,22 +139,22 @@ func parseAddress(m []byte) (int, Address, error) {
 		return 0, Address{}, fmt.Errorf("address message of %d bytes", len(m))
 	}
 	msg := nl.DeserializeIfAddrmsg(m)
-	attrs, err := nl.ParseRouteAttrAsMap(m[unix.SizeofIfAddrmsg:])
-	if err != nil {
+	attrs := attributes(m[unix.SizeofIfAddrmsg:])
+	if err := attrs.check(); err != nil {
 		return 0, Address{}, fmt.Errorf("address message: %w", err)
 	}
 	// IFA_LOCAL is the own address; on point-to-point links IFA_ADDRESS is the peer's.
-	value := attrs[unix.IFA_ADDRESS].Value
-	if local, ok := attrs[unix.IFA_LOCAL]; ok {
-		value = local.Value
+	value, ok := attrs.get(unix.IFA_LOCAL)
+	if !ok {
+		value, _ = attrs.get(unix.IFA_ADDRESS)
 	}
 	ip, ok := netip.AddrFromSlice(value)
 	if !ok {
 		return 0, Address{}, fmt.Errorf("address message: address of %d bytes", len(value))
 	}
 	flags := uint32(msg.Flags)
-	if f, ok := attrs[unix.IFA_FLAGS]; ok && len(f.Value) >= 4 {
-		flags = nl.NativeEndian().Uint32(f.Value)
+	if f, ok := attrs.get(unix.IFA_FLAGS); ok && len(f) >= 4 {
+		flags = binary.NativeEndian.Uint32(f)
 	}
 	return int(msg.Index), Address{
 		Prefix:    netip.PrefixFrom(ip, int(msg.Prefixlen)),

@@ -16,8 +16,6 @@ const (
 	nhaOIF     = 5
 	nhaGateway = 6
 
-	nlaTypeMask = 0x3fff // an attribute's type without its flags
-
 	sizeofNhmsg        = 8
 	sizeofNexthopEntry = 8
 )
@@ -64,30 +62,30 @@ func parseNexthop(m []byte) (Nexthop, error) {
 		return Nexthop{}, fmt.Errorf("nexthop message of %d bytes", len(m))
 	}
 	n := Nexthop{Protocol: m[2], IPv6: m[0] == unix.AF_INET6}
-	attrs, err := nl.ParseRouteAttr(m[sizeofNhmsg:])
-	if err != nil {
+	attrs := attributes(m[sizeofNhmsg:])
+	if err := attrs.check(); err != nil {
 		return Nexthop{}, fmt.Errorf("nexthop message: %w", err)
 	}
-	for _, a := range attrs {
-		switch a.Attr.Type & nlaTypeMask {
+	for kind, value := range attrs.all() {
+		switch kind {
 		case nhaID, nhaOIF:
-			if len(a.Value) < 4 {
-				return Nexthop{}, fmt.Errorf("nexthop message: attribute %d of %d bytes", a.Attr.Type, len(a.Value))
+			if len(value) < 4 {
+				return Nexthop{}, fmt.Errorf("nexthop message: attribute %d of %d bytes", kind, len(value))
 			}
-			v := binary.NativeEndian.Uint32(a.Value)
-			if a.Attr.Type&nlaTypeMask == nhaID {
+			v := binary.NativeEndian.Uint32(value)
+			if kind == nhaID {
 				n.ID = v
 			} else {
 				n.Link = int(v)
 			}
 		case nhaGateway:
-			gw, ok := netip.AddrFromSlice(a.Value)
+			gw, ok := netip.AddrFromSlice(value)
 			if !ok {
-				return Nexthop{}, fmt.Errorf("nexthop message: gateway of %d bytes", len(a.Value))
+				return Nexthop{}, fmt.Errorf("nexthop message: gateway of %d bytes", len(value))
 			}
 			n.Gateway = gw
 		case nhaGroup:
-			for b := a.Value; len(b) >= sizeofNexthopEntry; b = b[sizeofNexthopEntry:] {
+			for b := value; len(b) >= sizeofNexthopEntry; b = b[sizeofNexthopEntry:] {
 				n.Group = append(n.Group, binary.NativeEndian.Uint32(b))
 			}
 		}

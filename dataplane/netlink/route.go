@@ -53,24 +53,24 @@ func parseRoute(m []byte) (Route, error) {
 	if m[0] == unix.AF_INET6 {
 		destination = netip.IPv6Unspecified()
 	}
-	attrs, err := nl.ParseRouteAttr(m[unix.SizeofRtMsg:])
-	if err != nil {
+	attrs := attributes(m[unix.SizeofRtMsg:])
+	if err := attrs.check(); err != nil {
 		return Route{}, fmt.Errorf("route message: %w", err)
 	}
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	for kind, value := range attrs.all() {
+		switch kind {
 		case unix.RTA_DST:
-			ip, ok := netip.AddrFromSlice(a.Value)
+			ip, ok := netip.AddrFromSlice(value)
 			if !ok {
-				return Route{}, fmt.Errorf("route message: destination of %d bytes", len(a.Value))
+				return Route{}, fmt.Errorf("route message: destination of %d bytes", len(value))
 			}
 			destination = ip
 		case unix.RTA_TABLE, unix.RTA_PRIORITY, rtaNexthopID:
-			if len(a.Value) < 4 {
-				return Route{}, fmt.Errorf("route message: attribute %d of %d bytes", a.Attr.Type, len(a.Value))
+			if len(value) < 4 {
+				return Route{}, fmt.Errorf("route message: attribute %d of %d bytes", kind, len(value))
 			}
-			v := binary.NativeEndian.Uint32(a.Value)
-			switch a.Attr.Type {
+			v := binary.NativeEndian.Uint32(value)
+			switch kind {
 			case unix.RTA_TABLE:
 				r.Table = v
 			case unix.RTA_PRIORITY:
