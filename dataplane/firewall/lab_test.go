@@ -3,11 +3,15 @@
 package firewall
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/bordergw/bordergw/dataplane/netlink/netlinktest"
 )
@@ -91,6 +95,69 @@ func TestLabTable(t *testing.T) {
 	}
 	if strings.Contains(nftList(t), TableName) {
 		t.Error("table left without gateways")
+	}
+}
+
+// Another process' transaction is noticed.
+func TestLabWatch(t *testing.T) {
+	netlinktest.Namespace(t)
+	d := New(quiet())
+	apply(t, d, shop())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changes := 0
+	err := nft{}.watch(ctx, func() {
+		apply(t, d, open())
+		if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+			t.Errorf("nft: %v: %s", err, out)
+		}
+	}, func() {
+		changes++
+		if _, ok, err := (nft{}).load(); err != nil || ok {
+			t.Errorf("first change reported is not the flush: table there %v, %v", ok, err)
+		}
+		cancel()
+	})
+	if err != nil || changes != 1 {
+		t.Errorf("watch: %v, %d changes", err, changes)
+	}
+	if reason := d.verify(); reason == "" {
+		t.Error("flush not noticed")
+	}
+	if err := d.Remove(t.Context(), "open"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The end of a transaction tells whose it was.
+func TestLabWhoseTransaction(t *testing.T) {
+	netlinktest.Namespace(t)
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.JoinGroup(nfnlgrpNFTables); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, New(quiet()), shop())
+	if out, err := exec.Command("nft", "add", "table", "inet", "foreign").CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	var foreign []bool
+	for len(foreign) < 2 {
+		messages, err := c.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages {
+			if m.Header.Type == netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN) {
+				foreign = append(foreign, byAnother(m))
+			}
+		}
+	}
+	if foreign[0] || !foreign[1] {
+		t.Errorf("by another process: %v, want [false true]", foreign)
 	}
 }
 

@@ -178,7 +178,8 @@ func (nft) watch(ctx context.Context, ready, changed func()) error {
 	}
 }
 
-// byAnother tells whether a message is the end of another process' transaction.
+// byAnother tells whether a message is the end of another process' transaction. In doubt it says yes: the table is then
+// looked at once more than needed.
 func byAnother(m netlink.Message) bool {
 	if m.Header.Type != netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN) || len(m.Data) < sizeofNfgenmsg {
 		return false
@@ -190,7 +191,9 @@ func byAnother(m netlink.Message) bool {
 	ad.ByteOrder = binary.BigEndian
 	for ad.Next() {
 		if ad.Type() == nftaGenProcPID {
-			return int(ad.Uint32()) != os.Getpid()
+			// The kernel names the thread (net/netfilter/nf_tables_api.c, task_pid_nr).
+			_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", ad.Uint32()))
+			return err != nil
 		}
 	}
 	return true
