@@ -30,15 +30,15 @@ func demo(t *stage) {
 	w.TrafficBothWays()
 	ping(t, w, 5)
 
-	t.say("The customer's first router loses its power. A ping from the VPC goes on meanwhile, 50 a second …")
-	during := w.PingVPC(20 * time.Millisecond)
+	t.say("The customer's first router loses its power. The VPC pings 16 addresses at the site meanwhile, ten times a second …")
+	during := w.PingVPC(100 * time.Millisecond)
 	w.KillCustomer1()
 	down := w.Running(time.Minute, scenario.Tunnel1+"=DOWN", scenario.Tunnel2+"=UP")
 	lab.Eventually(t, time.Minute, "the withdrawal at the VPC's router", func() error { return w.VPCBIRD.HasRoutes("gw_a") })
 	w.Availability(time.Minute, "NOT_HIGHLY_AVAILABLE")
 	w.TrafficBothWays()
 	s := during.Stop()
-	t.say("Known after %v; the longest gap in the ping was %v. Traffic goes on over the other tunnel.",
+	t.say("Known after %v; the longest gap of any of them was %v. Traffic goes on over the other tunnel.",
 		down.Round(100*time.Millisecond), s.LongestGap.Round(10*time.Millisecond))
 	ctl(t, w, "get", "tunnels")
 	ctl(t, w, "get", "connections")

@@ -81,7 +81,7 @@ func TestCustomerRouterKilled(t *testing.T) {
 	w.TrafficBothWays()
 	w.Availability(startup, "HIGHLY_AVAILABLE")
 
-	ping := w.PingVPC(20 * time.Millisecond)
+	ping := w.PingVPC(100 * time.Millisecond)
 	w.KillCustomer1()
 	down := w.Running(startup, Tunnel1+"=DOWN:PROBE_FAILED|DPD_TIMEOUT|PEER_UNREACHABLE", Tunnel2+"=UP")
 	v := w.Availability(startup, "NOT_HIGHLY_AVAILABLE")
@@ -92,8 +92,15 @@ func TestCustomerRouterKilled(t *testing.T) {
 	w.TrafficBothWays()
 	lost := ping.Stop()
 	t.Logf("killed: %s DOWN after %v; ping %v", Tunnel1, down, lost)
+	if lost.Lost == 0 {
+		t.Error("no ping went through the tunnel that was lost: the test shows nothing")
+	}
+	// Three lost probes, one a second, and what it takes to move the traffic.
+	if lost.LongestGap > 10*time.Second {
+		t.Errorf("the longest gap was %v", lost.LongestGap)
+	}
 
-	ping = w.PingVPC(20 * time.Millisecond)
+	ping = w.PingVPC(100 * time.Millisecond)
 	w.RestoreCustomer1()
 	back := w.BothUp()
 	w.Availability(startup, "HIGHLY_AVAILABLE")
@@ -110,7 +117,7 @@ func TestRoutingModeSwitch(t *testing.T) {
 	w.BothUp()
 	w.TrafficBothWays()
 	spis := w.SPIs()
-	ping := w.PingVPC(10 * time.Millisecond)
+	ping := w.PingVPC(50 * time.Millisecond)
 
 	w.Options.Routing = "STATIC"
 	w.Apply()

@@ -35,7 +35,7 @@ func TestAgentKilled(t *testing.T) {
 	// The VPC's sessions end with the agent; static routes at its router keep the packets coming, as a VPC without BGP has them.
 	w.VPCVia(lab.VPCGatewayA)
 
-	ping := w.PingVPC(10 * time.Millisecond)
+	ping := w.PingVPC(50 * time.Millisecond)
 	back := w.CustomerHost.Ping(lab.PingOptions{Src: lab.CustomerHost, Dst: lab.VPCHost, Interval: 10 * time.Millisecond})
 	start := time.Now()
 	w.AgentA.Kill(unix.SIGKILL)
@@ -89,7 +89,7 @@ func TestCharonKilled(t *testing.T) {
 	w.BothUp()
 	w.TrafficBothWays()
 	old := w.SPIs()
-	ping := w.PingVPC(20 * time.Millisecond)
+	ping := w.PingVPC(100 * time.Millisecond)
 	w.CharonA.Kill()
 	w.metric(w.AgentA, "bordergw_charon_connected 0")
 	start := time.Now()

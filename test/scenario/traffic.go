@@ -9,10 +9,48 @@ import (
 	"github.com/bordergw/bordergw/test/lab"
 )
 
-// PingVPC pings the customer's host from the VPC's, for as long as the caller likes.
-func (w *World) PingVPC(interval time.Duration) *lab.Pinger {
+// customerAddresses is how many addresses of the customer's host PingVPC pings: ECMP chooses a path by address, and with so many all
+// pings take the same one of two paths once in thirty thousand runs.
+const customerAddresses = 16
+
+// Pings are echo requests from the VPC's host to several addresses of the customer's.
+type Pings []*lab.Pinger
+
+// PingVPC pings the customer's host from the VPC's until Stop, each address once every interval.
+func (w *World) PingVPC(interval time.Duration) Pings {
 	w.T.Helper()
-	return w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: lab.CustomerHost, Interval: interval})
+	var out Pings
+	for i := range customerAddresses {
+		out = append(out, w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: customerAddress(i), Interval: interval}))
+	}
+	return out
+}
+
+// customerAddress is one of the customer's host's addresses.
+func customerAddress(i int) string {
+	if i == 0 {
+		return lab.CustomerHost
+	}
+	return fmt.Sprintf("172.16.0.%d", 100+i)
+}
+
+// Stop ends the pings and adds them up; LongestGap is the longest of any address.
+func (p Pings) Stop() lab.PingStats {
+	var sum lab.PingStats
+	for _, pinger := range p {
+		s := pinger.Stop()
+		sum.Sent += s.Sent
+		sum.Received += s.Received
+		sum.Lost += s.Lost
+		sum.Duplicates += s.Duplicates
+		sum.SendErrors += s.SendErrors
+		sum.LongestGap = max(sum.LongestGap, s.LongestGap)
+		sum.MaxRTT = max(sum.MaxRTT, s.MaxRTT)
+		if s.SendError != nil {
+			sum.SendError = s.SendError
+		}
+	}
+	return sum
 }
 
 // TrafficBothWays sends pings from either host to the other and fails when one is lost. The first few warm up ARP caches.

@@ -5,6 +5,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,9 @@ func New(t lab.T, o Options) *World {
 	l := lab.New(t)
 	w := &World{Site2Cloud: l.Site2Cloud(lab.Site2CloudOptions{SingleGateway: o.SingleGateway}), T: t, Options: o}
 	w.CustomerVia(lab.CustomerLAN1, lab.CustomerLAN2)
+	for i := 1; i < customerAddresses; i++ {
+		w.CustomerHost.Address("lan0", customerAddress(i)+"/24")
+	}
 	w.VPCBIRD = w.Site2Cloud.VPCBIRD(FabricASN, BorderASN)
 	w.startCustomers()
 	w.CharonA = w.GatewayA.Charon(lab.CharonOptions{})
@@ -319,7 +323,11 @@ func (w *World) FabricUp() {
 	lab.Eventually(w.T, startup, "the VPC router's sessions", func() error { return w.VPCBIRD.Established(names...) })
 	for _, n := range names {
 		lab.Eventually(w.T, startup, "the customer's prefix at the VPC router from "+n, func() error {
-			return w.VPCBIRD.HasRoutes(n, lab.CustomerLAN)
+			routes, err := w.VPCBIRD.Routes(n)
+			if err == nil && !slices.ContainsFunc(routes, func(r lab.BIRDRoute) bool { return r.Prefix == lab.CustomerLAN }) {
+				err = fmt.Errorf("it has only %+v", routes)
+			}
+			return err
 		})
 	}
 }
