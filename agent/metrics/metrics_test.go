@@ -55,7 +55,7 @@ func fullView() *status.View {
 				Admin: "UP", Running: "UP", Since: at(4), Ike: "ESTABLISHED", Child: "REKEYING", Interface: "UP", Bgp: "ESTABLISHED", Probe: "PASSING",
 				ChildSas: []*apiv1.ChildSA{{}, {}}, Conditions: []*apiv1.Condition{{}},
 				Counters: &apiv1.Counters{
-					BytesIn: 1, BytesOut: 2, PacketsIn: 3, PacketsOut: 4, WireBytesIn: 5, WireBytesOut: 6, WirePacketsIn: 7, WirePacketsOut: 8,
+					BytesIn: 1, BytesOut: 2, PacketsIn: 3, PacketsOut: 4, WireBytesIn: new(uint64(5)), WireBytesOut: new(uint64(6)), WirePacketsIn: new(uint64(7)), WirePacketsOut: new(uint64(8)),
 					Establishments: 9, Rekeys: 10, Failures: map[string]uint64{"DPD_TIMEOUT": 11, "PROBE_FAILED": 12},
 					ProbeRtt: durationpb.New(1500 * time.Microsecond), ProbesSent: 13, ProbesLost: 14,
 				},

@@ -95,6 +95,18 @@ func trafficRow(name, help string, in, out func(*apiv1.Counters) uint64) row {
 	})
 }
 
+// wireRow is trafficRow for counters that may not be measured: then they have no series.
+func wireRow(name, help string, in, out func(*apiv1.Counters) *uint64) row {
+	return tunnelRows(counter, name, help, []string{"direction"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+		c := t.GetStatus().GetCounters()
+		if c == nil || in(c) == nil || out(c) == nil {
+			return
+		}
+		emit(float64(*in(c)), "in")
+		emit(float64(*out(c)), "out")
+	})
+}
+
 // tunnelRows is a metric of each VPNTunnel with any number of series that further labels tell apart.
 func tunnelRows(kind prometheus.ValueType, name, help string, further []string, series func(*scrape, *apiv1.VPNTunnel, emit)) row {
 	labels := append([]string{"tunnel", "connection", "gateway"}, further...)

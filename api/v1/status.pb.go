@@ -786,11 +786,11 @@ type Counters struct {
 	BytesOut   uint64 `protobuf:"varint,2,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
 	PacketsIn  uint64 `protobuf:"varint,3,opt,name=packets_in,json=packetsIn,proto3" json:"packets_in,omitempty"`
 	PacketsOut uint64 `protobuf:"varint,4,opt,name=packets_out,json=packetsOut,proto3" json:"packets_out,omitempty"`
-	// Encrypted traffic on the wire.
-	WireBytesIn    uint64               `protobuf:"varint,5,opt,name=wire_bytes_in,json=wireBytesIn,proto3" json:"wire_bytes_in,omitempty"`
-	WireBytesOut   uint64               `protobuf:"varint,6,opt,name=wire_bytes_out,json=wireBytesOut,proto3" json:"wire_bytes_out,omitempty"`
-	WirePacketsIn  uint64               `protobuf:"varint,7,opt,name=wire_packets_in,json=wirePacketsIn,proto3" json:"wire_packets_in,omitempty"`
-	WirePacketsOut uint64               `protobuf:"varint,8,opt,name=wire_packets_out,json=wirePacketsOut,proto3" json:"wire_packets_out,omitempty"`
+	// Encrypted traffic on the wire; unset where it is not measured.
+	WireBytesIn    *uint64              `protobuf:"varint,5,opt,name=wire_bytes_in,json=wireBytesIn,proto3,oneof" json:"wire_bytes_in,omitempty"`
+	WireBytesOut   *uint64              `protobuf:"varint,6,opt,name=wire_bytes_out,json=wireBytesOut,proto3,oneof" json:"wire_bytes_out,omitempty"`
+	WirePacketsIn  *uint64              `protobuf:"varint,7,opt,name=wire_packets_in,json=wirePacketsIn,proto3,oneof" json:"wire_packets_in,omitempty"`
+	WirePacketsOut *uint64              `protobuf:"varint,8,opt,name=wire_packets_out,json=wirePacketsOut,proto3,oneof" json:"wire_packets_out,omitempty"`
 	Establishments uint64               `protobuf:"varint,9,opt,name=establishments,proto3" json:"establishments,omitempty"`
 	Rekeys         uint64               `protobuf:"varint,10,opt,name=rekeys,proto3" json:"rekeys,omitempty"`
 	Failures       map[string]uint64    `protobuf:"bytes,11,rep,name=failures,proto3" json:"failures,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
@@ -860,29 +860,29 @@ func (x *Counters) GetPacketsOut() uint64 {
 }
 
 func (x *Counters) GetWireBytesIn() uint64 {
-	if x != nil {
-		return x.WireBytesIn
+	if x != nil && x.WireBytesIn != nil {
+		return *x.WireBytesIn
 	}
 	return 0
 }
 
 func (x *Counters) GetWireBytesOut() uint64 {
-	if x != nil {
-		return x.WireBytesOut
+	if x != nil && x.WireBytesOut != nil {
+		return *x.WireBytesOut
 	}
 	return 0
 }
 
 func (x *Counters) GetWirePacketsIn() uint64 {
-	if x != nil {
-		return x.WirePacketsIn
+	if x != nil && x.WirePacketsIn != nil {
+		return *x.WirePacketsIn
 	}
 	return 0
 }
 
 func (x *Counters) GetWirePacketsOut() uint64 {
-	if x != nil {
-		return x.WirePacketsOut
+	if x != nil && x.WirePacketsOut != nil {
+		return *x.WirePacketsOut
 	}
 	return 0
 }
@@ -1366,18 +1366,18 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x05nat_t\x18\x04 \x01(\bR\x04natT\x12\x19\n" +
 	"\blocal_id\x18\x05 \x01(\tR\alocalId\x12\x1b\n" +
 	"\tremote_id\x18\x06 \x01(\tR\bremoteId\x12'\n" +
-	"\x0fremote_endpoint\x18\a \x01(\tR\x0eremoteEndpoint\"\xd6\x04\n" +
+	"\x0fremote_endpoint\x18\a \x01(\tR\x0eremoteEndpoint\"\xb8\x05\n" +
 	"\bCounters\x12\x19\n" +
 	"\bbytes_in\x18\x01 \x01(\x04R\abytesIn\x12\x1b\n" +
 	"\tbytes_out\x18\x02 \x01(\x04R\bbytesOut\x12\x1d\n" +
 	"\n" +
 	"packets_in\x18\x03 \x01(\x04R\tpacketsIn\x12\x1f\n" +
 	"\vpackets_out\x18\x04 \x01(\x04R\n" +
-	"packetsOut\x12\"\n" +
-	"\rwire_bytes_in\x18\x05 \x01(\x04R\vwireBytesIn\x12$\n" +
-	"\x0ewire_bytes_out\x18\x06 \x01(\x04R\fwireBytesOut\x12&\n" +
-	"\x0fwire_packets_in\x18\a \x01(\x04R\rwirePacketsIn\x12(\n" +
-	"\x10wire_packets_out\x18\b \x01(\x04R\x0ewirePacketsOut\x12&\n" +
+	"packetsOut\x12'\n" +
+	"\rwire_bytes_in\x18\x05 \x01(\x04H\x00R\vwireBytesIn\x88\x01\x01\x12)\n" +
+	"\x0ewire_bytes_out\x18\x06 \x01(\x04H\x01R\fwireBytesOut\x88\x01\x01\x12+\n" +
+	"\x0fwire_packets_in\x18\a \x01(\x04H\x02R\rwirePacketsIn\x88\x01\x01\x12-\n" +
+	"\x10wire_packets_out\x18\b \x01(\x04H\x03R\x0ewirePacketsOut\x88\x01\x01\x12&\n" +
 	"\x0eestablishments\x18\t \x01(\x04R\x0eestablishments\x12\x16\n" +
 	"\x06rekeys\x18\n" +
 	" \x01(\x04R\x06rekeys\x12?\n" +
@@ -1389,7 +1389,11 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"probesLost\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xf7\x02\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\x10\n" +
+	"\x0e_wire_bytes_inB\x11\n" +
+	"\x0f_wire_bytes_outB\x12\n" +
+	"\x10_wire_packets_inB\x13\n" +
+	"\x11_wire_packets_out\"\xf7\x02\n" +
 	"\n" +
 	"BGPSession\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12#\n" +
@@ -1482,6 +1486,7 @@ func file_api_v1_status_proto_init() {
 	if File_api_v1_status_proto != nil {
 		return
 	}
+	file_api_v1_status_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -33,6 +33,7 @@ func rules() []rule {
 		{folder: "bgp", may: []string{"api"}},
 		{folder: "agent/plan", may: []string{"api", "bgp", "dataplane/**"}},
 		{folder: "agent", may: []string{"api", "bgp", "dataplane/**"}},
+		{folder: "configs", may: nil},
 		{folder: "controller", may: []string{"api"}},
 		{folder: "cmd", may: []string{"**"}},
 		{folder: "test", may: []string{"**"}},

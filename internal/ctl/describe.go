@@ -113,7 +113,9 @@ func describeCounters(p page, c *apiv1.Counters) {
 	p.section("Traffic")
 	p.line("", "in", "out")
 	p.line("inner", traffic(c.GetBytesIn(), c.GetPacketsIn()), traffic(c.GetBytesOut(), c.GetPacketsOut()))
-	p.line("wire", traffic(c.GetWireBytesIn(), c.GetWirePacketsIn()), traffic(c.GetWireBytesOut(), c.GetWirePacketsOut()))
+	if c.WireBytesIn != nil {
+		p.line("wire", traffic(c.GetWireBytesIn(), c.GetWirePacketsIn()), traffic(c.GetWireBytesOut(), c.GetWirePacketsOut()))
+	}
 	p.section("Events")
 	p.line("establishments", fmt.Sprint(c.GetEstablishments()))
 	p.line("rekeys", fmt.Sprint(c.GetRekeys()))

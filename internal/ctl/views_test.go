@@ -62,7 +62,7 @@ func statusUp(host string) *apiv1.VPNTunnelStatus {
 		},
 		Counters: &apiv1.Counters{
 			BytesIn: 1 << 40, BytesOut: 9_007_199_254_740_993, PacketsIn: 1_000_000, PacketsOut: 2_000_000,
-			WireBytesIn: 1_200_000, WireBytesOut: 900, WirePacketsIn: 1_000_001, WirePacketsOut: 3,
+			WireBytesIn: new(uint64(1_200_000)), WireBytesOut: new(uint64(900)), WirePacketsIn: new(uint64(1_000_001)), WirePacketsOut: new(uint64(3)),
 			Establishments: 2, Rekeys: 5, Failures: map[string]uint64{"PROBE_FAILED": 1, "DPD_TIMEOUT": 2},
 			ProbeRtt: durationpb.New(1234567 * time.Nanosecond), ProbesSent: 500, ProbesLost: 1,
 		},

@@ -62,7 +62,7 @@ func TestIPv6Inside(t *testing.T) {
 	c1, b1 := customer(s.Customer1, lab.Customer1, lab.GatewayA, "six-key-number-one", "fd00:10::2", "fd00:10::1")
 	_, b2 := customer(s.Customer2, lab.Customer2, lab.GatewayB, "six-key-number-two", "fd00:10::6", "fd00:10::5")
 	w := &World{Site2Cloud: s, T: t, AgentA: s.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayB},
-		Charon: s.GatewayA.Charon(lab.CharonOptions{}), Manifests: map[string]string{"six.yaml": manifests6}})}
+		Charon: s.GatewayA.Charon(GatewayCharon()), Manifests: map[string]string{"six.yaml": manifests6}})}
 	w.Running(startup, "six-1=UP", "six-2=UP")
 	for _, b := range []*lab.BIRD{b1, b2} {
 		lab.Eventually(t, startup, "the BGP session over IPv6", func() error { return b.Established("cloud") })

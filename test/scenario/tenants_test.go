@@ -51,7 +51,7 @@ func newTenants(t *testing.T, transit bool) *tenants {
 		"blue.yaml": gatewayManifest("blue", false, "{prefix: 172.16.9.0/24, connection: blue-1}") +
 			tunnelManifest("blue", "blue-1", "203.0.113.2", "blue-key-blue-key", "169.254.10.1/30", "169.254.10.2"),
 	}
-	w.agent = w.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA}, Charon: w.GatewayA.Charon(lab.CharonOptions{}),
+	w.agent = w.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA}, Charon: w.GatewayA.Charon(GatewayCharon()),
 		Manifests: manifests})
 	one := &World{T: t, AgentA: w.agent}
 	one.Running(startup, "red-1=UP", "red-2=UP", "blue-1=UP")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bordergw/bordergw/configs"
 	"github.com/bordergw/bordergw/test/lab"
 )
 
@@ -74,14 +75,33 @@ func New(t lab.T, o Options) *World {
 	}
 	w.VPCBIRD = w.Site2Cloud.VPCBIRD(FabricASN, BorderASN)
 	w.startCustomers()
-	w.CharonA = w.GatewayA.Charon(lab.CharonOptions{})
+	w.CharonA = w.GatewayA.Charon(GatewayCharon())
 	if w.GatewayB != nil {
-		w.CharonB = w.GatewayB.Charon(lab.CharonOptions{})
+		w.CharonB = w.GatewayB.Charon(GatewayCharon())
 	}
 	if !o.NoAgents {
 		w.StartAgents()
 	}
 	return w
+}
+
+// GatewayCharon is a charon with the configuration that bordergw ships, but for its socket and for a log to look at afterwards.
+func GatewayCharon() lab.CharonOptions {
+	conf := strings.ReplaceAll(configs.StrongSwan, "unix:///run/bordergw/charon.vici", "unix://${socket}")
+	conf += `
+charon-systemd {
+  filelog {
+    stdout {
+      default = 1
+      ike_name = yes
+      time_format = %H:%M:%S
+      time_add_ms = yes
+      flush_line = yes
+    }
+  }
+}
+`
+	return lab.CharonOptions{Config: conf}
 }
 
 // StartAgents starts an agent on each gateway host, with the same manifests.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bordergw/bordergw/test/lab/internal/probe"
 	"github.com/bordergw/bordergw/test/lab/internal/qemu"
 )
 
@@ -39,6 +40,11 @@ func Main(jobFile string) int {
 	}
 	if !job.VM {
 		return run(job, os.Stdout, os.Stderr, nil)
+	}
+	// The first ESP state makes the kernel load its ciphers, which takes emulated machines ten seconds in the middle of a
+	// negotiation. A gateway has them loaded when it boots (modules-load.d); so has this guest, and it is sure of its data path.
+	if err := probe.DataPath(); err != nil {
+		return fatal(true, fmt.Errorf("the guest's kernel has no data path: %w", err))
 	}
 	ports := map[string]*os.File{}
 	for _, name := range []string{qemu.PortStdout, qemu.PortStderr, qemu.PortControl} {
