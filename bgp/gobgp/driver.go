@@ -60,7 +60,7 @@ func New(opts Options) *Driver {
 }
 
 // Run does what must be done between calls of Apply: it takes down and retries neighbors that exceed their prefix limit, starts
-// sessions afresh that GoBGP lets hang, and keeps the counters of Sessions fresh. It returns nil when ctx ends, and leaves the
+// sessions afresh that GoBGP lets hang, repeats what it may have lost, and keeps the counters of Sessions fresh. It returns nil when ctx ends, and leaves the
 // speakers running.
 func (d *Driver) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
@@ -74,6 +74,9 @@ func (d *Driver) Run(ctx context.Context) error {
 				g.refreshCounters(ctx)
 				for _, n := range g.view.hanging() {
 					d.tasks.add(task{gateway: g.name, neighbor: n, why: hanging})
+				}
+				for _, n := range g.view.unsettled(d.settle()) {
+					d.tasks.add(task{gateway: g.name, neighbor: n, why: settled})
 				}
 			}
 		case <-d.tasks.wake:
@@ -206,7 +209,17 @@ const (
 	overLimit reasonToAct = iota // the neighbor has exceeded its prefix limit
 	retry                        // and may come back
 	hanging                      // the session makes no progress
+	settled                      // the session has been established for some time
 )
+
+// settle is how long after a session is established everything is announced once more. After a restart that must not cut the wait
+// for the neighbors' routes short.
+func (d *Driver) settle() time.Duration {
+	if d.opts.Restarting && time.Since(d.started) < restartWindow {
+		return (deferral + 5) * time.Second
+	}
+	return time.Second
+}
 
 // tasks holds each task at most once.
 type tasks struct {

@@ -67,11 +67,22 @@ func TestExportMatrix(t *testing.T) {
 		matrix()
 	})
 	b.run("applying the same again sends nothing", func() {
-		sent := updates(b)
+		b.eventually(func() string {
+			v := b.d.find("gw").view
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			for _, s := range v.sessions {
+				if !s.resent {
+					return s.Neighbor + " is not settled"
+				}
+			}
+			return ""
+		})
+		sent := stable(b)
 		b.apply(s)
 		b.apply(s)
 		matrix()
-		if now := updates(b); now != sent {
+		if now := stable(b); now != sent {
 			b.Errorf("%d UPDATEs were sent, %d before", now, sent)
 		}
 	})
@@ -138,6 +149,22 @@ func TestExportMatrix(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// stable returns the number of UPDATEs sent when for some time there have been no more.
+func stable(b *bench) (n uint64) {
+	b.Helper()
+	same := 0
+	b.eventually(func() string {
+		if now := updates(b); now != n {
+			n, same = now, 0
+		}
+		if same++; same < 40 {
+			return "still sending"
+		}
+		return ""
+	})
+	return n
 }
 
 // updates counts the UPDATEs that speaker "gw" has sent.

@@ -266,6 +266,14 @@ func (r *router) path(a route) *apiutil.Path {
 
 func (r *router) announce(routes ...route) {
 	r.b.Helper()
+	// A route that appears while GoBGP enters Established is lost (see settled); here nobody repeats it.
+	r.b.eventually(func() string {
+		switch s := r.peer().GetSessionState(); s {
+		case api.PeerState_SESSION_STATE_OPENSENT, api.PeerState_SESSION_STATE_OPENCONFIRM:
+			return s.String()
+		}
+		return ""
+	})
 	var paths []*apiutil.Path
 	for _, a := range routes {
 		paths = append(paths, r.path(a))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/osrg/gobgp/v4/api"
+
 	"github.com/bordergw/bordergw/bgp"
 )
 
@@ -37,6 +39,10 @@ func (g *gateway) do(ctx context.Context, t task) {
 		h.until, h.since = time.Time{}, time.Now()
 	case t.why == hanging && i >= 0:
 		errs[t.neighbor] = g.remove(ctx, []bgp.Neighbor{g.have.Neighbors[i]}) // and added again below
+	case t.why == settled && i >= 0:
+		// GoBGP announces its table while a session is not yet established for everybody else: a route that appears between these
+		// two moments is announced to this neighbor by nobody.
+		errs[t.neighbor] = g.soft(ctx, g.have.Neighbors[i], api.ResetPeerRequest_DIRECTION_OUT)
 	default:
 		return
 	}

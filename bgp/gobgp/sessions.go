@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -43,7 +44,7 @@ func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (nei
 	s.State = next
 	if next == bgp.Established {
 		s.Message, s.PeerRouterID = "", state.RouterID
-		s.ended = map[gobgpbgp.Family]bool{}
+		s.ended, s.resent = map[gobgpbgp.Family]bool{}, false
 		s.families = negotiated(s.families, state.RemoteCap)
 	} else {
 		s.EORReceived = false
@@ -148,6 +149,20 @@ func (v *view) hanging() []string {
 	var names []string
 	for _, s := range v.sessions {
 		if s.State == bgp.OpenConfirm && v.now().Sub(s.entered) > s.hold {
+			names = append(names, s.Neighbor)
+		}
+	}
+	return names
+}
+
+// unsettled returns the neighbors, once for each session, whose session has been established for some time.
+func (v *view) unsettled(after time.Duration) []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var names []string
+	for _, s := range v.sessions {
+		if s.State == bgp.Established && !s.resent && v.now().Sub(s.entered) >= after {
+			s.resent = true
 			names = append(names, s.Neighbor)
 		}
 	}

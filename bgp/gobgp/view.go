@@ -33,6 +33,7 @@ type session struct {
 	ended    map[gobgpbgp.Family]bool
 	entered  time.Time // into the present state
 	hold     time.Duration
+	resent   bool // everything was announced once more since the session is established
 }
 
 func newView(now func() time.Time) *view {
