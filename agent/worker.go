@@ -42,6 +42,8 @@ type worker struct {
 	links    link.Result
 	up       map[string]bool
 	children map[string]bool
+	// suites are what tunnels last negotiated: a tunnel that is down for a moment keeps its MTU.
+	suites map[string]plan.TunnelRunning
 	stale    []bgp.Learned
 	staleEnd time.Time
 	stats    status.ReconcileStats
@@ -150,8 +152,13 @@ func (w *worker) running(g *plan.Gateway) (plan.Running, map[string]status.Layer
 		t := &g.Tunnels[i]
 		l := w.layers(t, sessions)
 		layers[t.Name] = l
-		run.Tunnels[t.Name] = plan.TunnelRunning{Up: w.tracker.Judge(t.Name, l, now).Up,
-			Encryption: l.Charon.ESPSuite.Encryption, Integrity: l.Charon.ESPSuite.Integrity, NATT: l.Charon.NATT}
+		if l.Charon.ESPSuite.Encryption != "" {
+			w.suites[t.Name] = plan.TunnelRunning{Encryption: l.Charon.ESPSuite.Encryption, Integrity: l.Charon.ESPSuite.Integrity,
+				NATT: l.Charon.NATT}
+		}
+		r := w.suites[t.Name]
+		r.Up = w.tracker.Judge(t.Name, l, now).Up
+		run.Tunnels[t.Name] = r
 	}
 	run.Learned = w.learned(g, sessions)
 	return run, layers

@@ -77,7 +77,8 @@ func judgeNegotiation(l Layers, lastUp time.Time) Judgement {
 	case failure.Reason != "" && !failure.Time.Before(lastUp):
 		return Judgement{Reason: failure.Reason, Message: failure.Message}
 	case l.Charon.IKE == charon.IKEEstablished:
-		return down(apiv1.ReasonChildSAFailed, "the IKE SA is established, but no CHILD_SA is installed")
+		// On its way, or about to be closed and begun anew by the driver, which then says why.
+		return down(apiv1.ReasonConnecting, "the IKE SA is established, no CHILD_SA is installed yet")
 	case !l.Initiate:
 		return down(apiv1.ReasonWaitingForPeer, "waiting for the customer to begin (initiation is RESPOND)")
 	}

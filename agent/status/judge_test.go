@@ -57,7 +57,7 @@ func TestJudge(t *testing.T) {
 			edit: func(l *Layers) { fail(l, apiv1.ReasonDPDTimeout, noon().Add(-time.Second)) }},
 		{name: "failure from before it was last up explains nothing", reason: apiv1.ReasonConnecting, message: "negotiating",
 			edit: func(l *Layers) { fail(l, apiv1.ReasonAuthenticationFailed, noon().Add(-time.Hour)) }},
-		{name: "IKE without a child", reason: apiv1.ReasonChildSAFailed, message: "no CHILD_SA",
+		{name: "IKE without a child yet", reason: apiv1.ReasonConnecting, message: "no CHILD_SA",
 			edit: func(l *Layers) { l.Charon.Children = nil }},
 		{name: "the customer has to begin", reason: apiv1.ReasonWaitingForPeer, message: "RESPOND",
 			edit: func(l *Layers) { noChild(l); l.Initiate = false }},

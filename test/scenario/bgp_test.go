@@ -36,7 +36,7 @@ func TestBGPTwoHosts(t *testing.T) {
 	w.FlowsUseBothTunnels()
 
 	// What the customer takes back is taken back at the VPC's router too, and on that host only.
-	if err := w.CustBIRD1.Disable("announce4"); err != nil {
+	if err := w.CustBIRD1.Disable("announcev4"); err != nil {
 		t.Fatal(err)
 	}
 	lab.Eventually(t, startup, "the withdrawal at the VPC's router", func() error {
