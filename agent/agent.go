@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bordergw/bordergw/agent/plan"
-	"github.com/bordergw/bordergw/agent/source"
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
 	"github.com/bordergw/bordergw/bgp/gobgp"
+	"github.com/bordergw/bordergw/dataplane"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -28,12 +28,28 @@ import (
 	"github.com/bordergw/bordergw/dataplane/route"
 )
 
+// Source brings the desired state: complete, admitted Sets, one after the other. *source.File is one.
+type Source interface {
+	// Run calls emit with every Set until ctx ends; emit does not change the Set.
+	Run(ctx context.Context, emit func(*apiv1.Set)) error
+	// Status tells about the newest reading and the one in force; the message is the caller's own.
+	Status() *apiv1.SourceStatus
+}
+
+// Firewall is the part of *firewall.Driver that the agent uses. Unlike the other drivers it has no kernel that can be exchanged.
+type Firewall interface {
+	Apply(ctx context.Context, want firewall.Gateway) error
+	Remove(ctx context.Context, gateway string) error
+	Sweep(ctx context.Context) error
+	Watch(ctx context.Context, emit func(dataplane.Hint)) error
+}
+
 // Drivers are the hands of the agent.
 type Drivers struct {
 	Charon   *charon.Driver
 	Link     *link.Driver
 	Route    *route.Driver
-	Firewall *firewall.Driver
+	Firewall Firewall
 	Probe    *probe.Driver
 	BGP      *gobgp.Driver
 }
@@ -44,7 +60,7 @@ type Options struct {
 	Host    plan.Host
 	// MaxBGPRoutes is the quota of learned routes per BorderGateway; 0 means none.
 	MaxBGPRoutes int
-	Source       *source.File
+	Source       Source
 	Drivers      Drivers
 	Log          *slog.Logger
 }
@@ -54,7 +70,7 @@ type Agent struct {
 	opts      Options
 	host      plan.Host
 	drivers   Drivers
-	source    *source.File
+	source    Source
 	log       *slog.Logger
 	ids       plan.IDs
 	tracker   *status.Tracker

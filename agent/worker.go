@@ -43,7 +43,7 @@ type worker struct {
 	up       map[string]bool
 	children map[string]bool
 	// suites are what tunnels last negotiated: a tunnel that is down for a moment keeps its MTU.
-	suites map[string]plan.TunnelRunning
+	suites   map[string]plan.TunnelRunning
 	stale    []bgp.Learned
 	staleEnd time.Time
 	stats    status.ReconcileStats

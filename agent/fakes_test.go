@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/bordergw/bordergw/api/manifest"
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/dataplane"
+	"github.com/bordergw/bordergw/dataplane/firewall"
+	"github.com/bordergw/bordergw/dataplane/probe"
+)
+
+// folder is source.File without file notifications, which do not work in a bubble: it is read when the test says so.
+type folder struct {
+	dir  string
+	wake chan struct{}
+	// changed is called after each reading.
+	changed func()
+
+	mu     sync.Mutex
+	status *apiv1.SourceStatus
+	last   *apiv1.Set
+}
+
+var _ Source = (*folder)(nil)
+
+func newFolder(dir string) *folder {
+	return &folder{dir: dir, wake: make(chan struct{}, 1), status: &apiv1.SourceStatus{Source: "file:" + dir}}
+}
+
+// begin forgets everything, as a new process has.
+func (f *folder) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status, f.last = &apiv1.SourceStatus{Source: "file:" + f.dir}, nil
+	f.reread()
+}
+
+func (f *folder) reread() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *folder) Status() *apiv1.SourceStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return proto.CloneOf(f.status)
+}
+
+func (f *folder) Run(ctx context.Context, emit func(*apiv1.Set)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.wake:
+		}
+		set := f.read()
+		f.changed()
+		if set != nil {
+			emit(set)
+		}
+	}
+}
+
+// read returns the set when it is good and new.
+func (f *folder) read() *apiv1.Set {
+	set, findings := manifest.Load(f.dir, manifest.LoadOptions{Underlay: "eth0", Owns: func(a netip.Addr) bool {
+		return a == netip.MustParseAddr("198.51.100.1") || a == netip.MustParseAddr("198.51.100.2")
+	}})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if set != nil {
+		findings = append(findings, apiv1.AdmitChange(f.last, set)...)
+	}
+	f.status.Findings = findings
+	if set == nil || apiv1.Refused(findings) {
+		f.status.Refused = timestamppb.Now()
+		return nil
+	}
+	f.status.Refused = nil
+	if f.last != nil && f.last.Equal(set) {
+		return nil
+	}
+	f.last = set
+	f.status.Generation++
+	f.status.Accepted = timestamppb.Now()
+	return set
+}
+
+// fakeFirewall remembers what it was given and counts what the driver would have written.
+type fakeFirewall struct {
+	mu       sync.Mutex
+	gateways map[string]firewall.Gateway
+	writes   int
+	swept    int
+}
+
+var _ Firewall = (*fakeFirewall)(nil)
+
+func newFakeFirewall() *fakeFirewall { return &fakeFirewall{gateways: map[string]firewall.Gateway{}} }
+
+func (f *fakeFirewall) Apply(_ context.Context, want firewall.Gateway) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if want.Name == "" {
+		return errors.New("name missing")
+	}
+	if have, ok := f.gateways[want.Name]; !ok || fmt.Sprint(have) != fmt.Sprint(want) {
+		f.gateways[want.Name] = want
+		f.writes++
+	}
+	return nil
+}
+
+func (f *fakeFirewall) Remove(_ context.Context, gateway string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.gateways[gateway]; ok {
+		delete(f.gateways, gateway)
+		f.writes++
+	}
+	return nil
+}
+
+func (f *fakeFirewall) Sweep(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.swept++
+	return nil
+}
+
+func (f *fakeFirewall) Watch(ctx context.Context, _ func(dataplane.Hint)) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (f *fakeFirewall) take() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.writes
+	f.writes = 0
+	return n
+}
+
+// gateway is what the table says of a gateway.
+func (f *fakeFirewall) gateway(name string) (firewall.Gateway, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g, ok := f.gateways[name]
+	return g, ok
+}
+
+// peers are the inside addresses of customers, which answer probes unless they are silenced.
+type peers struct {
+	mu     sync.Mutex
+	silent map[string]bool
+}
+
+func newPeers() *peers { return &peers{silent: map[string]bool{}} }
+
+func (p *peers) silence(tunnel string, silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent[tunnel] = silent
+}
+
+func (p *peers) listen(t probe.Target) (probe.Conn, error) {
+	return &echo{peers: p, tunnel: t.Tunnel, answers: make(chan []byte, 16), closed: make(chan struct{})}, nil
+}
+
+type echo struct {
+	peers   *peers
+	tunnel  string
+	answers chan []byte
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (e *echo) Send(message []byte) error {
+	e.peers.mu.Lock()
+	defer e.peers.mu.Unlock()
+	if e.peers.silent[e.tunnel] {
+		return nil
+	}
+	reply := append([]byte(nil), message...)
+	reply[0] = 0 // ICMP echo reply; the request's type was 8, and the checksum is a one's complement sum (RFC 1624).
+	sum := uint32(reply[2])<<8 + uint32(reply[3]) + 0x0800
+	sum = sum>>16 + sum&0xffff
+	reply[2], reply[3] = byte(sum>>8), byte(sum)
+	select {
+	case e.answers <- reply:
+	default:
+	}
+	return nil
+}
+
+func (e *echo) Receive(buf []byte) ([]byte, error) {
+	select {
+	case <-e.closed:
+		return nil, os.ErrClosed
+	case m := <-e.answers:
+		return buf[:copy(buf, m)], nil
+	}
+}
+
+func (e *echo) Close() error {
+	e.once.Do(func() { close(e.closed) })
+	return nil
+}
