@@ -206,9 +206,12 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 		if !ok {
 			w = a.newWorker(name)
 			a.workers[name] = w
+		}
+		// Before it runs: a worker that nobody has told anything takes the gateway for one that is no longer served.
+		w.set(desired{plan: g, set: set, warnings: warnings})
+		if !ok {
 			group.Go(func() error { a.work(ctx, w); return nil })
 		}
-		w.set(desired{plan: g, set: set, warnings: warnings})
 	}
 	for name, w := range a.workers {
 		if !served[name] {
@@ -227,12 +230,13 @@ func (a *Agent) work(ctx context.Context, w *worker) {
 		a.mu.Lock()
 		if ctx.Err() != nil || w.wanted().plan == nil {
 			delete(a.workers, w.name)
+			if ctx.Err() == nil {
+				// Still under the lock: a new worker of that name must not lose its fragment.
+				a.publisher.drop(w.name)
+			}
 			a.mu.Unlock()
-			break
+			return
 		}
 		a.mu.Unlock()
-	}
-	if ctx.Err() == nil {
-		a.publisher.drop(w.name)
 	}
 }

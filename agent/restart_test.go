@@ -25,6 +25,12 @@ func TestRestartAdoptsEverything(t *testing.T) {
 		w.stop()
 		w.silent("stopping", before)
 		w.pass(10 * time.Minute)
+		// Several times, because what matters is also who of the agent's goroutines is first.
+		for range 10 {
+			w.start()
+			w.ready()
+			w.stop()
+		}
 		w.start()
 		w.ready()
 		w.up(shop1, shop2, mill1, mill2)
