@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 
 	"github.com/bordergw/bordergw/agent/plan"
+	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp/gobgp"
 	"github.com/bordergw/bordergw/dataplane/charon"
@@ -202,6 +203,16 @@ func (w *world) gateway(name string) *apiv1.BorderGatewayStatus {
 		}
 	}
 	return nil
+}
+
+// stats are the counters of a gateway's rounds.
+func (w *world) stats(gateway string) status.ReconcileStats {
+	for _, s := range w.agent.View().Reconcile {
+		if s.Gateway == gateway {
+			return s
+		}
+	}
+	return status.ReconcileStats{}
 }
 
 func (w *world) connection(name string) *apiv1.VPNConnectionStatus {

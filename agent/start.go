@@ -59,6 +59,8 @@ func (a *Agent) startOfDay(ctx context.Context, group *errgroup.Group) bool {
 	}
 	a.stale = stale
 	a.apply(ctx, group, set)
+	// What gateways left that are not in this snapshot is swept; it must not come back with them one day.
+	a.stale = nil
 	if !a.firstRounds(ctx) {
 		return false
 	}
@@ -160,7 +162,8 @@ func (a *Agent) newWorker(name string) *worker {
 	w := &worker{
 		name: name, host: a.host.Name, owns: a.host.Owns, drivers: a.drivers, tracker: a.tracker, now: time.Now,
 		log: a.log.With(slog.String("gateway", name)), kick: make(chan struct{}, 1), first: make(chan struct{}),
-		done: func(f fragment) { a.publisher.put(name, f) }, up: map[string]bool{}, children: map[string]bool{}, suites: map[string]plan.TunnelRunning{},
+		done: func(f fragment) { a.publisher.put(name, f) }, gone: func() { a.publisher.drop(name) },
+		up: map[string]bool{}, children: map[string]bool{}, suites: map[string]plan.TunnelRunning{},
 		retry: backoff.Backoff{Min: time.Second, Max: 30 * time.Second}, stale: a.stale[name], staleEnd: time.Now().Add(staleTime),
 	}
 	w.stats.Gateway = name

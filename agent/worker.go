@@ -27,6 +27,8 @@ type worker struct {
 	now     func() time.Time
 	// done is called after every round with what readers should see.
 	done func(fragment)
+	// gone is called when the gateway is no longer served although not all of it could be removed yet.
+	gone func()
 	kick chan struct{}
 	// first is closed after the first round.
 	first   chan struct{}
@@ -113,6 +115,7 @@ func (w *worker) run(ctx context.Context) {
 		case d.plan != nil:
 			next = w.round(ctx, d)
 		case !w.remove(ctx):
+			w.gone()
 			next = w.retry.Next()
 		default:
 			w.busy(time.Time{})
