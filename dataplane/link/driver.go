@@ -1,5 +1,6 @@
 // Package link makes the devices of a BorderGateway: its VRF, the XFRM interfaces of its tunnels, and the attachment
-// interfaces' membership in the VRF, with their addresses, MTUs and sysctls.
+// interfaces' membership in the VRF, with their addresses, MTUs and sysctls; and it puts the host's routing rules in an
+// order in which tenants' addresses may be the host's own.
 package link
 
 import (
@@ -31,6 +32,9 @@ type Driver struct {
 	tables   map[uint32]string          // gateways by table
 	indexes  map[int]string             // gateways by the devices they have, by index
 	waiting  map[string]map[string]bool // gateways by the missing devices they wait for
+
+	rulesMu   sync.Mutex // held while rules are looked at or changed; taken before mu
+	rulesGood bool       // the rules are known to be in order
 }
 
 // gateway is what the driver knows of one BorderGateway.
@@ -89,8 +93,10 @@ func (d *Driver) lock(name string) *gateway {
 	}
 }
 
-// Invalidate drops what is remembered of a gateway (of all, for an empty name): the next Apply looks at everything.
+// Invalidate drops what is remembered of a gateway (of all, for an empty name), and of the host's routing rules: the next
+// Apply looks at everything.
 func (d *Driver) Invalidate(name string) {
+	d.doubtRules()
 	d.mu.Lock()
 	all := slices.Collect(maps.Values(d.gateways))
 	d.mu.Unlock()
@@ -108,8 +114,8 @@ func (g Gateway) equal(o Gateway) bool {
 		slices.Equal(g.Members, o.Members) && slices.Equal(g.Interfaces, o.Interfaces)
 }
 
-// Apply makes the devices of one gateway as desired: the VRF first, then tunnels, then members, and last it removes what
-// is no longer wanted. Existing devices of ours are adopted and changed in place; an XFRM interface is recreated only for
+// Apply makes the devices of one gateway as desired: the host's routing rules (see PriorityL3mdev), the VRF, then tunnels,
+// then members, and last it removes what is no longer wanted. Existing devices of ours are adopted and changed in place; an XFRM interface is recreated only for
 // another if_id or underlay, a VRF only for another table. A round that finds nothing changed since the last one asks
 // the kernel nothing. The error is for the whole round, Result.Errors for single objects.
 func (d *Driver) Apply(ctx context.Context, want Gateway) (Result, error) {
@@ -121,7 +127,7 @@ func (d *Driver) Apply(ctx context.Context, want Gateway) (Result, error) {
 	}
 	g := d.lock(want.Name)
 	defer g.mu.Unlock()
-	if g.clean && g.desired.equal(want) {
+	if g.clean && g.desired.equal(want) && d.trustsRules() {
 		return g.result.clone(), nil
 	}
 	want.Members, want.Interfaces = slices.Clone(want.Members), slices.Clone(want.Interfaces)
@@ -237,7 +243,8 @@ func (d *Driver) await(device, gateway string) {
 	d.waiting[device][gateway] = true
 }
 
-// Remove deletes a gateway's devices, releases its members and forgets it. It is idempotent; what an earlier process
+// Remove deletes a gateway's devices, releases its members and forgets it; with the last VRF of the host the kernel's
+// order of routing rules comes back. It is idempotent; what an earlier process
 // left of a gateway never applied is Sweep's.
 func (d *Driver) Remove(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
@@ -262,9 +269,13 @@ func (d *Driver) Remove(ctx context.Context, name string) error {
 	}
 	g.removed = true
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	delete(d.gateways, name)
 	d.release(name)
+	d.mu.Unlock()
+	if err := d.restoreRules(); err != nil {
+		// They may stay, and the next Sweep or Remove tries again.
+		d.log.Warn("order of routing rules not restored", "error", err)
+	}
 	return nil
 }
 

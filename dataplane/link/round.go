@@ -31,6 +31,13 @@ type round struct {
 }
 
 func (r *round) run(ctx context.Context) error {
+	err := r.d.ensureRules()
+	if errors.Is(err, netlink.ErrInterrupted) {
+		return err
+	}
+	if err != nil {
+		r.res.Errors[ObjectRules] = fmt.Errorf("routing rules: %w", err)
+	}
 	vrf, err := r.ensureVRF()
 	if errors.Is(err, netlink.ErrInterrupted) {
 		return err

@@ -49,7 +49,8 @@ func (d *Driver) Existing(ctx context.Context) ([]ExistingVRF, []ExistingInterfa
 }
 
 // Sweep removes the XFRM interfaces and VRFs of ours that no applied gateway wants, releases foreign devices from VRFs of
-// ours when they are nobody's members, and removes guard routes of tables that are nobody's.
+// ours when they are nobody's members, and removes guard routes of tables that are nobody's. On a host without VRFs it gives
+// the routing rules their order back.
 func (d *Driver) Sweep(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -98,6 +99,9 @@ func (d *Driver) Sweep(ctx context.Context) error {
 	d.mu.Unlock()
 	if err := d.deleteRoutes(stale); err != nil {
 		errs = append(errs, fmt.Errorf("sweep guard routes: %w", err))
+	}
+	if err := d.restoreRules(); err != nil {
+		errs = append(errs, fmt.Errorf("restore routing rules: %w", err))
 	}
 	return errors.Join(errs...)
 }

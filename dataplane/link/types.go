@@ -57,13 +57,17 @@ type Result struct {
 	Interfaces map[string]InterfaceState
 	// Members holds every desired member, keyed by interface name.
 	Members map[string]MemberState
-	// Errors holds what could not be made so, keyed by [ObjectVRF], by a tunnel's name prefixed with [ObjectTunnel], or by
-	// an attachment interface's name prefixed with [ObjectMember]. An object may have an error and still exist.
+	// Errors holds what could not be made so, keyed by [ObjectRules], by [ObjectVRF], by a tunnel's name prefixed with
+	// [ObjectTunnel], or by an attachment interface's name prefixed with [ObjectMember]. An object may have an error and
+	// still exist.
 	Errors map[string]error
 }
 
 // Keys of Result.Errors.
 const (
+	// ObjectRules stands for the host's routing rules. Without them in order packets of tenants to addresses that the host
+	// has end at the host, so every gateway has the error.
+	ObjectRules  = "rules"
 	ObjectVRF    = "vrf"
 	ObjectTunnel = "tunnel/"
 	ObjectMember = "member/"

@@ -12,11 +12,12 @@ import (
 // resubscribeDelay keeps a subscription that cannot be made from being tried in a tight loop.
 const resubscribeDelay = time.Second
 
-// Watch reports, until ctx ends, when a gateway's devices are no longer as the last Apply left them, and when a device
-// that one waits for appears. Echoes of the driver's own writes are not reported. After every (re)subscription it
-// reports one Resync for all gateways. emit may call the driver.
+// Watch reports, until ctx ends, when a gateway's devices are no longer as the last Apply left them, when a device that
+// one waits for appears, and, for all gateways, when another program changes the routing rules whose order matters.
+// Echoes of the driver's own writes are not reported. After every (re)subscription it reports one Resync for all
+// gateways. emit may call the driver.
 func (d *Driver) Watch(ctx context.Context, emit func(dataplane.Hint)) error {
-	topics := netlink.Topics{Links: true, Addresses: true}
+	topics := netlink.Topics{Links: true, Addresses: true, Rules: true}
 	for ctx.Err() == nil {
 		ready := false
 		err := d.kernel.Watch(ctx, topics, func() {
@@ -45,6 +46,13 @@ func (d *Driver) Watch(ctx context.Context, emit func(dataplane.Hint)) error {
 
 // event decides which gateways an event concerns, and drops what is remembered of them.
 func (d *Driver) event(e netlink.Event) []dataplane.Hint {
+	if e.Kind == netlink.RuleNew || e.Kind == netlink.RuleGone {
+		if !rulesChanged(e) {
+			return nil
+		}
+		d.doubtRules()
+		return []dataplane.Hint{{Kind: dataplane.Changed, Object: ObjectRules, Reason: "routing rules changed"}}
+	}
 	var hints []dataplane.Hint
 	d.mu.Lock()
 	if e.Kind == netlink.LinkNew {

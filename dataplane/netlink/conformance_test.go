@@ -140,15 +140,69 @@ func conform(t *testing.T, k netlink.Kernel, device func(name string), vrfs bool
 	}
 	step("alias", k.SetAlias(tb, "bordergw:tunnel/x"), nil)
 	step("delete an unknown link", k.DeleteLink(4711), unix.ENODEV)
+	for _, v6 := range []bool{false, true} {
+		conformRules(t, k, step, v6)
+	}
 	if vrfs {
 		conformVRF(t, k, step, index)
 	}
+}
+
+// conformRules tries the rules of routing policy of one family. It leaves them as they were.
+func conformRules(t *testing.T, k netlink.Kernel, step func(string, error, error), v6 bool) {
+	t.Helper()
+	local := func(priority uint32, protocol uint8) netlink.Rule {
+		return netlink.Rule{IPv6: v6, Priority: priority, Protocol: protocol, Table: netlink.LocalTable}
+	}
+	l3mdev := netlink.Rule{IPv6: v6, Priority: 1, Protocol: protocol, L3mdev: true}
+	far := netlink.Rule{IPv6: v6, Priority: 3, Protocol: protocol, Table: 100001}
+	want := func(what string, want ...netlink.Rule) {
+		t.Helper()
+		got, err := k.Rules(v6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Those of a new namespace, and perhaps the one of the first VRF, come last.
+		got = slices.DeleteFunc(got, func(r netlink.Rule) bool { return r.Priority >= 1000 })
+		if !slices.Equal(got, want) {
+			t.Errorf("%s, IPv6 %v: rules %+v, want %+v", what, v6, got, want)
+		}
+	}
+	stock := local(0, netlink.ProtocolKernel)
+	want("new", stock)
+	step("rule", k.AddRule(local(2, protocol)), nil)
+	step("l3mdev rule", k.AddRule(l3mdev), nil)
+	step("rule with a large table", k.AddRule(far), nil)
+	step("rule again", k.AddRule(local(2, protocol)), unix.EEXIST)
+	step("l3mdev rule again", k.AddRule(l3mdev), unix.EEXIST)
+	step("rule of another protocol", k.AddRule(local(2, netlink.ProtocolKernel)), nil)
+	want("made", stock, l3mdev, local(2, protocol), local(2, netlink.ProtocolKernel), far)
+	step("delete the host's own", k.DeleteRule(stock), nil)
+	step("delete it again", k.DeleteRule(stock), unix.ENOENT)
+	step("delete under another protocol", k.DeleteRule(local(2, 77)), unix.ENOENT)
+	step("delete the other protocol's", k.DeleteRule(local(2, netlink.ProtocolKernel)), nil)
+	want("moved", l3mdev, local(2, protocol), far)
+	step("put back", k.AddRule(stock), nil)
+	step("delete l3mdev", k.DeleteRule(l3mdev), nil)
+	step("delete local", k.DeleteRule(local(2, protocol)), nil)
+	step("delete large", k.DeleteRule(far), nil)
+	step("l3mdev rule with a table", k.AddRule(netlink.Rule{IPv6: v6, Priority: 1, L3mdev: true, Table: 5}), unix.EINVAL)
+	step("rule with conditions", k.AddRule(netlink.Rule{IPv6: v6, Priority: 1, Table: 5, Other: true}), unix.EINVAL)
+	want("put back", stock)
 }
 
 // conformVRF tries VRFs and XFRM interfaces, which not every kernel has.
 func conformVRF(t *testing.T, k netlink.Kernel, step func(string, error, error), index func(string) int) {
 	tb := index("tb")
 	step("VRF", k.AddVRF("bgwv1", table), nil)
+	for _, v6 := range []bool{false, true} {
+		rules, err := k.Rules(v6)
+		step("rules", err, nil)
+		made := netlink.Rule{IPv6: v6, Priority: 1000, Protocol: netlink.ProtocolKernel, L3mdev: true}
+		if !slices.Contains(rules, made) {
+			t.Errorf("the first VRF's rule is not among %+v", rules)
+		}
+	}
 	step("VRF again", k.AddVRF("bgwv1", table), unix.EEXIST)
 	step("XFRM interface", k.AddXfrm("bgw1", 7, tb, 1400), nil)
 	step("XFRM interface with the same if_id", k.AddXfrm("bgw2", 7, tb, 1400), unix.EEXIST)

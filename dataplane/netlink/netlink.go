@@ -86,6 +86,26 @@ type Route struct {
 	Nexthop uint32
 }
 
+// The routing table of the host's own addresses, and who made what comes with the kernel (RTPROT_KERNEL).
+const (
+	LocalTable     uint32 = unix.RT_TABLE_LOCAL
+	ProtocolKernel uint8  = unix.RTPROT_KERNEL
+)
+
+// Rule is a rule of routing policy (net/core/fib_rules.c). Rules are tried by ascending priority; those with the same
+// priority in the order in which they were added.
+type Rule struct {
+	IPv6     bool
+	Priority uint32
+	Protocol uint8
+	// Table is the table to look in; 0 with L3mdev, for the table of the VRF that a packet is in.
+	Table  uint32
+	L3mdev bool
+	// Other is true for a rule with conditions, or one that does something else than to look in a table. Such rules can
+	// be listed only.
+	Other bool
+}
+
 // EventKind says what an [Event] reports.
 type EventKind uint8
 
@@ -100,23 +120,27 @@ const (
 	NexthopGone
 	RouteNew
 	RouteGone
+	RuleNew
+	RuleGone
 )
 
 // Event is one notification of the kernel.
 type Event struct {
 	Kind EventKind
-	// Own is true when the message that caused it was sent through the same Kernel value. Known for nexthops and routes.
+	// Own is true when the message that caused it was sent through the same Kernel value. Known for nexthops,
+	// routes and rules.
 	Own bool
 	// Link is set for link events; for address events only its Index is.
 	Link    Link
 	Address netip.Prefix
 	Nexthop Nexthop
 	Route   Route
+	Rule    Rule
 }
 
 // Topics selects events.
 type Topics struct {
-	Links, Addresses, Nexthops, Routes bool
+	Links, Addresses, Nexthops, Routes, Rules bool
 }
 
 // Kernel is what the drivers use of rtnetlink. Writes are synchronous: they return when the kernel has answered. Errors
@@ -166,6 +190,14 @@ type Kernel interface {
 	ReplaceRoutes(routes []Route) []error
 	// DeleteRoutes deletes routes with that table, prefix, metric and protocol (ESRCH).
 	DeleteRoutes(routes []Route) []error
+
+	// Rules lists the rules of one family, in the order in which they are tried.
+	Rules(v6 bool) ([]Rule, error)
+	// AddRule adds a rule behind those of the same priority (EEXIST for one that is the same in all respects, protocol
+	// included).
+	AddRule(Rule) error
+	// DeleteRule deletes the first rule that is the same in all respects (ENOENT).
+	DeleteRule(Rule) error
 
 	// Watch calls emit for every event, in order, until ctx ends (it returns nil) or events are lost (ErrEventsLost).
 	// It calls ready once before the first event, when nothing that happens from then on can be missed.

@@ -78,12 +78,58 @@ func TestRequestsReadBack(t *testing.T) {
 	}
 }
 
+func TestRulesReadBack(t *testing.T) {
+	want := Rule{IPv6: true, Priority: 2, Protocol: 201, Table: 100001}
+	message := func(change func(header []byte), attributes ...[]byte) []byte {
+		req, err := ruleRequest(unix.RTM_NEWRULE, 0, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := req.Serialize()[unix.SizeofNlMsghdr:]
+		change(b)
+		for _, a := range attributes {
+			b = append(b, a...)
+		}
+		return b
+	}
+	same := func([]byte) {}
+	conditional := want
+	conditional.Other = true
+	none := binary.NativeEndian.AppendUint32(nil, 1<<32-1)
+	tests := []struct {
+		name    string
+		message []byte
+		want    Rule
+	}{
+		{"plain", message(same), want},
+		{"as the kernel writes it", message(same, attribute(unix.FRA_SUPPRESS_PREFIXLEN, none)), want},
+		{"suppressed prefixes", message(same, attribute(unix.FRA_SUPPRESS_PREFIXLEN, nl.Uint32Attr(0))), conditional},
+		{"input device", message(same, attribute(unix.FRA_IIFNAME, []byte("eth0\x00"))), conditional},
+		{"attribute of the future", message(same, attribute(77, nl.Uint32Attr(1))), conditional},
+		{"source", message(func(b []byte) { b[2] = 64 }), conditional},
+		{"class", message(func(b []byte) { b[3] = 8 }), conditional},
+		{"unreachable", message(func(b []byte) { b[7] = unix.FR_ACT_UNREACHABLE }), conditional},
+		{"inverted", message(func(b []byte) { binary.NativeEndian.PutUint32(b[8:], fibRuleInvert) }), conditional},
+	}
+	for _, tt := range tests {
+		if got, err := parseRule(tt.message); err != nil || got != tt.want {
+			t.Errorf("%s: %+v, %v; want %+v", tt.name, got, err, tt.want)
+		}
+	}
+	for _, bad := range [][]byte{nil, message(same)[:11], message(same, attribute(unix.FRA_PRIORITY, []byte{1}))} {
+		if got, err := parseRule(bad); err == nil {
+			t.Errorf("malformed rule taken for %+v", got)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	route := routeRequest(unix.RTM_NEWROUTE, 0, Route{Table: 1, Prefix: netip.MustParsePrefix("10.0.0.0/8"), Metric: 1, Protocol: 201})
 	f.Add(uint16(unix.RTM_NEWROUTE), route.Serialize()[unix.SizeofNlMsghdr:])
 	f.Add(uint16(unix.RTM_NEWNEXTHOP), append(nhmsg{}.Serialize(), attribute(nhaGroup, make([]byte, 24))...))
 	f.Add(uint16(unix.RTM_NEWADDR), append(nl.NewIfAddrmsg(unix.AF_INET).Serialize(), attribute(unix.IFA_LOCAL, []byte{10, 0, 0, 1})...))
 	f.Add(uint16(unix.RTM_NEWADDR), []byte{1, 2, 3})
+	f.Add(uint16(unix.RTM_NEWRULE), append(make([]byte, sizeofFibRuleHdr), attribute(unix.FRA_TABLE, nl.Uint32Attr(1))...))
 	f.Add(uint16(unix.NLMSG_ERROR), nlmsgerr(2, attribute(nl.NLMSGERR_ATTR_MSG, []byte("text\x00"))))
 	f.Fuzz(func(t *testing.T, message uint16, data []byte) {
 		h := &Handle{}

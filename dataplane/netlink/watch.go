@@ -68,6 +68,9 @@ func groups(t Topics) []uint {
 	if t.Routes {
 		g = append(g, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	}
+	if t.Rules {
+		g = append(g, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
+	}
 	return g
 }
 
@@ -100,6 +103,8 @@ func (h *Handle) event(m syscall.NetlinkMessage) (Event, bool, error) {
 		e.Nexthop, err = parseNexthop(m.Data)
 	case RouteNew, RouteGone:
 		e.Route, err = parseRoute(m.Data)
+	case RuleNew, RuleGone:
+		e.Rule, err = parseRule(m.Data)
 	}
 	return e, err == nil, err
 }
@@ -122,6 +127,10 @@ func eventKind(message uint16) EventKind {
 		return RouteNew
 	case unix.RTM_DELROUTE:
 		return RouteGone
+	case unix.RTM_NEWRULE:
+		return RuleNew
+	case unix.RTM_DELRULE:
+		return RuleGone
 	}
 	return 0
 }

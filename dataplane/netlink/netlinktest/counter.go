@@ -66,6 +66,16 @@ func (c *Counter) DeleteAddress(index int, prefix netip.Prefix) error {
 	return c.one(func() error { return c.Kernel.DeleteAddress(index, prefix) })
 }
 
+// AddRule implements [netlink.Kernel].
+func (c *Counter) AddRule(r netlink.Rule) error {
+	return c.one(func() error { return c.Kernel.AddRule(r) })
+}
+
+// DeleteRule implements [netlink.Kernel].
+func (c *Counter) DeleteRule(r netlink.Rule) error {
+	return c.one(func() error { return c.Kernel.DeleteRule(r) })
+}
+
 // ReplaceNexthops implements [netlink.Kernel].
 func (c *Counter) ReplaceNexthops(nexthops []netlink.Nexthop) []error {
 	c.n.Add(int64(len(nexthops)))

@@ -70,6 +70,8 @@ type Kernel struct {
 	devices   map[int]*device
 	nexthops  map[uint32]netlink.Nexthop
 	routes    map[routeKey]netlink.Route
+	rules     map[bool][]netlink.Rule // of IPv6 or not, in order
+	vrfRules  bool                    // the kernel's own for VRFs have been made
 	watchers  map[*watcher]bool
 	armed     map[Fault]bool
 	writes    []string
@@ -90,6 +92,7 @@ func New(t testing.TB) *Kernel {
 		devices:  make(map[int]*device),
 		nexthops: make(map[uint32]netlink.Nexthop),
 		routes:   make(map[routeKey]netlink.Route),
+		rules:    initialRules(),
 		watchers: make(map[*watcher]bool),
 		armed:    make(map[Fault]bool),
 	}
@@ -227,8 +230,10 @@ func selected(t netlink.Topics, kind netlink.EventKind) bool {
 		return t.Addresses
 	case netlink.NexthopNew, netlink.NexthopGone:
 		return t.Nexthops
-	default:
+	case netlink.RouteNew, netlink.RouteGone:
 		return t.Routes
+	default:
+		return t.Rules
 	}
 }
 

@@ -172,6 +172,9 @@ func (v view) create(what string, l netlink.Link, check func() error) error {
 	if _, err := v.add(l); err != nil {
 		return err
 	}
+	if l.Kind == netlink.KindVRF {
+		v.vrfRules()
+	}
 	return failure
 }
 
