@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
@@ -41,7 +42,7 @@ func TestRestartAdoptsEverything(t *testing.T) {
 		if diff := cmp.Diff(sas, w.sas()); diff != "" {
 			t.Errorf("SAs (-before +after):\n%s", diff)
 		}
-		if diff := cmp.Diff(routes, w.allRoutes(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(routes, w.allRoutes(), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("routes (-before +after):\n%s", diff)
 		}
 		for _, c := range w.changes(before) {

@@ -27,12 +27,17 @@ func (w *worker) learned(g *plan.Gateway, sessions map[string]*bgp.Session) []bg
 		w.stale = nil
 		return live
 	}
+	return withLeftBehind(live, w.stale)
+}
+
+// withLeftBehind adds to the live routes those stale ones for whose prefix there is no live one. The result is sorted by prefix.
+func withLeftBehind(live, stale []bgp.Learned) []bgp.Learned {
 	fresh := map[netip.Prefix]bool{}
 	for _, l := range live {
 		fresh[l.Prefix] = true
 	}
 	out := slices.Clone(live)
-	for _, l := range w.stale {
+	for _, l := range stale {
 		if !fresh[l.Prefix] {
 			out = append(out, l)
 		}
