@@ -239,11 +239,16 @@ func (v view) SetMaster(index, master int) error {
 	})
 }
 
-// cycle is vrf.c's cycle_netdev: down and up again.
+// cycle is vrf.c's cycle_netdev: down and up again, with an event for both.
 func (v view) cycle(d *device) {
-	if d.Up {
-		v.flush(d)
+	if !d.Up {
+		return
 	}
+	v.flush(d)
+	down := d.Link
+	down.Up, down.Running = false, false
+	v.emit(netlink.Event{Kind: netlink.LinkNew, Link: down})
+	v.emit(netlink.Event{Kind: netlink.LinkNew, Link: d.Link})
 }
 
 // SetMTU implements [netlink.Kernel].
