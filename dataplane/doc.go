@@ -23,7 +23,7 @@
 //	VRF                     name prefix "bgwv", alias "bordergw:gateway/<name>"       dataplane/link
 //	XFRM interface          name prefix "bgw", alias "bordergw:tunnel/<name>"         dataplane/link
 //	attachment interface    foreign; only its master and a few sysctls are changed    dataplane/link
-//	routing rule            priority 1: protocol 201; priority 2: the host's own, moved       dataplane/link
+//	routing rule            priority 1, protocol 201; priority 2, the local rule      dataplane/link
 //	nexthop, nexthop group  route protocol 201, id in a range of our own              dataplane/route
 //	route                   route protocol 201, metric of our own, a VRF's table      dataplane/route, dataplane/link
 //	nftables                table "bordergw", family inet                             dataplane/firewall
