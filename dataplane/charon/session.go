@@ -17,8 +17,10 @@ const (
 	relistDelay = time.Second
 )
 
-// wantedEvents are registered for on every connection. Those that this charon does not have are done without.
-var wantedEvents = [...]string{"ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log", "alert"}
+// wantedEvents returns the events that are registered for on every connection. Those that this charon does not have are done without.
+func wantedEvents() []string {
+	return []string{"ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log", "alert"}
+}
 
 // session is one connection to charon. Commands and events share it: then what a listing shows and what events say is ordered.
 type session struct {
@@ -34,12 +36,12 @@ type session struct {
 func (d *Driver) Run(ctx context.Context) error {
 	retry := backoff.Backoff{Min: d.opts.RetryMin, Max: min(d.opts.RetryMax, 5*time.Second)}
 	for ctx.Err() == nil {
-		err := d.runSession(ctx, &retry)
+		ended := d.runSession(ctx, &retry)
 		if ctx.Err() != nil {
 			break
 		}
 		delay := retry.Next()
-		d.opts.Log.Warn("charon does not answer", "error", err, "retry_in", delay)
+		d.opts.Log.Warn("charon does not answer", "error", ended, "retry_in", delay)
 		select {
 		case <-ctx.Done():
 		case <-time.After(delay):
@@ -95,7 +97,7 @@ func (d *Driver) prepare(ctx context.Context, s *session) error {
 	// Unique ids mean nothing in another charon.
 	d.talks.reset()
 	d.mu.Unlock()
-	for _, event := range wantedEvents {
+	for _, event := range wantedEvents() {
 		if err := s.client.Register(ctx, event); err != nil && !errors.Is(err, vici.ErrUnknown) {
 			return err
 		}

@@ -151,10 +151,10 @@ func (nft) watch(ctx context.Context, ready, changed func()) error {
 	if err != nil {
 		return fmt.Errorf("open nfnetlink: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { c.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() }) // ends the read; nobody is left to tell
 	defer func() {
 		if stop() {
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	if err := c.SetReadBuffer(transactionBuffer); err != nil {

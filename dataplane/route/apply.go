@@ -65,9 +65,7 @@ func (d *Driver) apply(ctx context.Context, g *gateway, want Desired) (Result, e
 			return res, fmt.Errorf("gateway %s: %w", want.Gateway, err)
 		}
 	}
-	for _, id := range sortedKeys(g.have.nexthops) {
-		res.Nexthops = append(res.Nexthops, id)
-	}
+	res.Nexthops = append(res.Nexthops, sortedKeys(g.have.nexthops)...)
 	for _, id := range sortedKeys(g.have.groups) {
 		res.Groups = append(res.Groups, Group{ID: id, Members: slices.Clone(g.have.groups[id])})
 	}

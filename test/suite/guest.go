@@ -87,7 +87,9 @@ func (s *tally) run(j job) error {
 		done <- failed
 	}()
 	err := cmd.Wait()
-	w.Close() // never fails
+	if err := w.Close(); err != nil { // io.Pipe: never
+		return err
+	}
 	failed := <-done
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && failed > 0 {

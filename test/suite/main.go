@@ -38,7 +38,7 @@ func suite(ctx context.Context, args []string) (int, error) {
 	timeout := flags.Duration("timeout", 18*time.Minute, "end everything after this time")
 	count := flags.Int("count", 1, "run each test so many times")
 	if err := flags.Parse(args); err != nil {
-		return 2, nil
+		return 0, err
 	}
 	packages := flags.Args()
 	if len(packages) == 0 {

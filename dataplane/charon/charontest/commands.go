@@ -10,18 +10,20 @@ import (
 )
 
 // commands maps names to handlers, which run with the server locked. A nil reply sends none.
-var commands = map[string]func(*Server, *session, *vici.Message) *vici.Message{
-	"version":       (*Server).cmdVersion,
-	"load-conn":     (*Server).cmdLoadConn,
-	"unload-conn":   (*Server).cmdUnloadConn,
-	"load-shared":   (*Server).cmdLoadShared,
-	"unload-shared": (*Server).cmdUnloadShared,
-	"get-conns":     (*Server).cmdGetConns,
-	"get-shared":    (*Server).cmdGetShared,
-	"list-conns":    (*Server).cmdListConns,
-	"list-sas":      (*Server).cmdListSAs,
-	"initiate":      (*Server).cmdInitiate,
-	"terminate":     (*Server).cmdTerminate,
+func commands() map[string]func(*Server, *session, *vici.Message) *vici.Message {
+	return map[string]func(*Server, *session, *vici.Message) *vici.Message{
+		"version":       (*Server).cmdVersion,
+		"load-conn":     (*Server).cmdLoadConn,
+		"unload-conn":   (*Server).cmdUnloadConn,
+		"load-shared":   (*Server).cmdLoadShared,
+		"unload-shared": (*Server).cmdUnloadShared,
+		"get-conns":     (*Server).cmdGetConns,
+		"get-shared":    (*Server).cmdGetShared,
+		"list-conns":    (*Server).cmdListConns,
+		"list-sas":      (*Server).cmdListSAs,
+		"initiate":      (*Server).cmdInitiate,
+		"terminate":     (*Server).cmdTerminate,
+	}
 }
 
 func success() *vici.Message { return new(vici.Message).Set("success", "yes") }
@@ -168,16 +170,25 @@ func (s *Server) cmdTerminate(_ *session, in *vici.Message) *vici.Message {
 }
 
 // keys lists the options of one section of a connection with the release that introduced them (strongSwan's vici_config.c).
-var connKeys = keys("version aggressive pull dscp encap mobike dpd_delay dpd_timeout fragmentation childless unique keyingtries reauth_time " +
-	"rekey_time over_time rand_time if_id_in if_id_out send_certreq send_cert ppk_id ppk_required local_port remote_port ocsp=5.9.14")
-var connLists = keys("local_addrs remote_addrs proposals vips pools")
-var childKeys = keys("updown hostaccess mode policies policies_fwd_out replay_window rekey_time life_time rand_time rekey_bytes life_bytes rand_bytes " +
-	"rekey_packets life_packets rand_packets dpd_action start_action close_action ipcomp inactivity reqid mark_in mark_in_sa mark_out set_mark_in " +
-	"set_mark_out tfc_padding priority interface hw_offload sha256_96 copy_df copy_ecn copy_dscp if_id_in if_id_out label label_mode " +
-	"per_cpu_sas=6.0.2 icmp=6.0.5")
-var childLists = keys("ah_proposals esp_proposals local_ts remote_ts")
-var authKeys = keys("auth id eap_id aaa_id xauth_id round revocation ca_id")
-var noKeys = keys("")
+func connKeys() map[string]string {
+	return keys("version aggressive pull dscp encap mobike dpd_delay dpd_timeout fragmentation childless unique keyingtries reauth_time " +
+		"rekey_time over_time rand_time if_id_in if_id_out send_certreq send_cert ppk_id ppk_required local_port remote_port ocsp=5.9.14")
+}
+
+func connLists() map[string]string { return keys("local_addrs remote_addrs proposals vips pools") }
+
+func childKeys() map[string]string {
+	return keys("updown hostaccess mode policies policies_fwd_out replay_window rekey_time life_time rand_time rekey_bytes life_bytes rand_bytes " +
+		"rekey_packets life_packets rand_packets dpd_action start_action close_action ipcomp inactivity reqid mark_in mark_in_sa mark_out set_mark_in " +
+		"set_mark_out tfc_padding priority interface hw_offload sha256_96 copy_df copy_ecn copy_dscp if_id_in if_id_out label label_mode " +
+		"per_cpu_sas=6.0.2 icmp=6.0.5")
+}
+
+func childLists() map[string]string { return keys("ah_proposals esp_proposals local_ts remote_ts") }
+func authKeys() map[string]string {
+	return keys("auth id eap_id aaa_id xauth_id round revocation ca_id")
+}
+func noKeys() map[string]string { return keys("") }
 
 func keys(list string) map[string]string {
 	out := make(map[string]string)
@@ -189,18 +200,18 @@ func keys(list string) map[string]string {
 }
 
 func checkConn(m *vici.Message, version string) string {
-	if text := checkSection(m, version, connKeys, connLists); text != "" {
+	if text := checkSection(m, version, connKeys(), connLists()); text != "" {
 		return text
 	}
 	for name, section := range m.Sections() {
 		switch {
 		case strings.HasPrefix(name, "local"), strings.HasPrefix(name, "remote"):
-			if text := checkSection(section, version, authKeys, noKeys); text != "" {
+			if text := checkSection(section, version, authKeys(), noKeys()); text != "" {
 				return text
 			}
 		case name == "children":
 			for _, child := range section.Sections() {
-				if text := checkSection(child, version, childKeys, childLists); text != "" {
+				if text := checkSection(child, version, childKeys(), childLists()); text != "" {
 					return text
 				}
 			}

@@ -112,14 +112,17 @@ func (c *session) read() {
 	}
 }
 
-var events = map[string]string{
-	"log": "5.3.0", "ike-updown": "5.3.0", "ike-rekey": "5.5.1", "ike-update": "5.9.6", "child-updown": "5.3.0", "child-rekey": "5.5.1",
-	"list-sa": "5.1.2", "list-conn": "5.1.2", "alert": "6.0.3",
+// events maps names to the release that introduced them.
+func events() map[string]string {
+	return map[string]string{
+		"log": "5.3.0", "ike-updown": "5.3.0", "ike-rekey": "5.5.1", "ike-update": "5.9.6", "child-updown": "5.3.0", "child-rekey": "5.5.1",
+		"list-sa": "5.1.2", "list-conn": "5.1.2", "alert": "6.0.3",
+	}
 }
 
 func (c *session) register(event string) {
 	s := c.server
-	since, known := events[event]
+	since, known := events()[event]
 	if !known || older(s.version(), since) {
 		c.send(vici.Packet{Type: vici.EventUnknown})
 		return
@@ -138,7 +141,7 @@ func (c *session) command(name string, in *vici.Message) {
 	if s.Before != nil {
 		s.Before(name, in)
 	}
-	handle, known := commands[name]
+	handle, known := commands()[name]
 	if !known {
 		c.send(vici.Packet{Type: vici.CmdUnknown})
 		return

@@ -105,7 +105,7 @@ func (c *Conversation) failure(line string) (Failure, bool) {
 	if m := idMismatch.FindStringSubmatch(line); m != nil {
 		return Failure{AuthenticationFailed, fmt.Sprintf("the peer identified itself as '%s', expected is '%s'", m[1], m[2])}, true
 	}
-	for _, p := range phrases {
+	for _, p := range phrases() {
 		if strings.HasPrefix(line, p.prefix) && strings.HasSuffix(line, p.suffix) {
 			return Failure{p.reason, c.explain(p, line)}, true
 		}
@@ -131,30 +131,33 @@ const (
 	identity
 )
 
-var phrases = []phrase{
-	{"received proposals unacceptable", "", NoProposalChosen, "no common IKE proposal", ikeProposals},
-	{"no proposal found", "", NoProposalChosen, "no common IKE proposal", ikeProposals},
-	{"no acceptable proposal found", "", NoProposalChosen, "no common ESP proposal", childProposals},
-	{"no matching proposal found, sending ", "", NoProposalChosen, "no common ESP proposal", childProposals},
-	{"no matching proposal found", "proposal found", NoProposalChosen, "no common ESP proposal", childProposals},
-	{"no IKE config found for ", "", NoProposalChosen, "the peer uses an IKE version, mode or address that the tunnel does not have", none},
-	{"tried ", "but MAC mismatched", AuthenticationFailed, "the pre-shared keys differ", none},
-	{"no shared key found for ", "", AuthenticationFailed, "no pre-shared key for these identities", none},
-	{"calculated HASH does not match HASH payload", "", AuthenticationFailed, "the pre-shared keys differ", none},
-	// IKEv1 main mode encrypts with a key derived from the pre-shared one: with another one the peer's message cannot be read.
-	{"invalid ID_V1 payload length, decryption failed?", "", AuthenticationFailed, "the pre-shared keys probably differ", none},
-	{"invalid HASH_V1 payload length, decryption failed?", "", AuthenticationFailed, "the pre-shared keys probably differ", none},
-	{"no matching peer config found", "", AuthenticationFailed, "no tunnel has the identities the peer used", identity},
-	{"constraint check failed: identity ", " required", AuthenticationFailed, "the peer has another identity than the tunnel's", identity},
-	{"received IDr ", "", AuthenticationFailed, "the peer expects another identity of us", none},
-	{"no alternative config found", "", AuthenticationFailed, "no tunnel has the identities the peer used", identity},
-	{"no peer config found", "", AuthenticationFailed, "no tunnel has the identities the peer used", identity},
-	{"traffic selectors ", " unacceptable", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
-	{"no acceptable traffic selectors found", "", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
-	{"peer selected invalid traffic selectors", "", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
-	{"no matching CHILD_SA config found for ", "", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
-	{"unable to install ", " in kernel", ChildSAFailed, "the kernel refused the SA or its policies", none},
-	{"failed to establish CHILD_SA, keeping IKE_SA", "", ChildSAFailed, "the peers agree on the IKE_SA but not on the CHILD_SA", none},
+// phrases returns what charon says when something fails. An array: one is made for every line of the log.
+func phrases() [22]phrase {
+	return [...]phrase{
+		{"received proposals unacceptable", "", NoProposalChosen, "no common IKE proposal", ikeProposals},
+		{"no proposal found", "", NoProposalChosen, "no common IKE proposal", ikeProposals},
+		{"no acceptable proposal found", "", NoProposalChosen, "no common ESP proposal", childProposals},
+		{"no matching proposal found, sending ", "", NoProposalChosen, "no common ESP proposal", childProposals},
+		{"no matching proposal found", "proposal found", NoProposalChosen, "no common ESP proposal", childProposals},
+		{"no IKE config found for ", "", NoProposalChosen, "the peer uses an IKE version, mode or address that the tunnel does not have", none},
+		{"tried ", "but MAC mismatched", AuthenticationFailed, "the pre-shared keys differ", none},
+		{"no shared key found for ", "", AuthenticationFailed, "no pre-shared key for these identities", none},
+		{"calculated HASH does not match HASH payload", "", AuthenticationFailed, "the pre-shared keys differ", none},
+		// IKEv1 main mode encrypts with a key derived from the pre-shared one: with another one the peer's message cannot be read.
+		{"invalid ID_V1 payload length, decryption failed?", "", AuthenticationFailed, "the pre-shared keys probably differ", none},
+		{"invalid HASH_V1 payload length, decryption failed?", "", AuthenticationFailed, "the pre-shared keys probably differ", none},
+		{"no matching peer config found", "", AuthenticationFailed, "no tunnel has the identities the peer used", identity},
+		{"constraint check failed: identity ", " required", AuthenticationFailed, "the peer has another identity than the tunnel's", identity},
+		{"received IDr ", "", AuthenticationFailed, "the peer expects another identity of us", none},
+		{"no alternative config found", "", AuthenticationFailed, "no tunnel has the identities the peer used", identity},
+		{"no peer config found", "", AuthenticationFailed, "no tunnel has the identities the peer used", identity},
+		{"traffic selectors ", " unacceptable", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
+		{"no acceptable traffic selectors found", "", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
+		{"peer selected invalid traffic selectors", "", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
+		{"no matching CHILD_SA config found for ", "", TrafficSelectorsUnacceptable, "no common traffic selectors", none},
+		{"unable to install ", " in kernel", ChildSAFailed, "the kernel refused the SA or its policies", none},
+		{"failed to establish CHILD_SA, keeping IKE_SA", "", ChildSAFailed, "the peers agree on the IKE_SA but not on the CHILD_SA", none},
+	}
 }
 
 func (c *Conversation) explain(p phrase, line string) string {

@@ -157,7 +157,7 @@ func TestAlert(t *testing.T) {
 }
 
 func FuzzObserve(f *testing.F) {
-	for _, p := range phrases {
+	for _, p := range phrases() {
 		f.Add(p.prefix + p.suffix)
 	}
 	f.Add("looking for peer configs matching 192.0.2.1[gw]...192.0.2.2[cpe]")

@@ -59,7 +59,7 @@ func (r *run) vm(ctx context.Context, kernel deb.Kernel) (int, error) {
 		return code, nil
 	default:
 	}
-	return 0, fmt.Errorf("the guest ended without an exit code (qemu: %v); the end of %s:\n%s", err, m.Serial, tail(m.Serial, 70))
+	return 0, fmt.Errorf("the guest ended without an exit code (qemu: %w); the end of %s:\n%s", err, m.Serial, tail(m.Serial, 70))
 }
 
 func acceleration(kvm bool) string {

@@ -15,8 +15,10 @@ import (
 
 const policyFile = "/usr/sbin/policy-rc.d"
 
-// aptOptions make apt-get wait for another apt-get instead of failing.
-var aptOptions = []string{"-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Sandbox::User=root"}
+// aptOptions returns what makes apt-get wait for another apt-get instead of failing.
+func aptOptions() []string {
+	return []string{"-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Sandbox::User=root"}
+}
 
 // Installer installs Debian packages without starting or enabling any service that they bring.
 type Installer struct {
@@ -52,7 +54,7 @@ func (in *Installer) Install(ctx context.Context, packages ...string) error {
 		return err
 	}
 	defer restore()
-	args := append([]string{"install", "--no-install-recommends"}, aptOptions...)
+	args := append([]string{"install", "--no-install-recommends"}, aptOptions()...)
 	if err := in.apt(ctx, append(args, missing...)...); err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func (in *Installer) update(ctx context.Context) error {
 		return nil
 	}
 	in.Say("updating the package lists")
-	if err := in.apt(ctx, append([]string{"update"}, aptOptions...)...); err != nil {
+	if err := in.apt(ctx, append([]string{"update"}, aptOptions()...)...); err != nil {
 		return err
 	}
 	in.updated = true

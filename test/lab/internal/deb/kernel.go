@@ -87,7 +87,7 @@ func loadKernel(root string) (Kernel, error) {
 	k := Kernel{Root: root, Version: strings.TrimSpace(string(version)), Busybox: filepath.Join(root, "bin", "busybox")}
 	for _, file := range []string{k.Image(), filepath.Join(k.Modules(), "modules.dep"), k.Busybox} {
 		if _, err := os.Stat(file); err != nil {
-			return Kernel{}, fmt.Errorf("the kernel cache %s is damaged (remove it): %v", root, err)
+			return Kernel{}, fmt.Errorf("the kernel cache %s is damaged (remove it): %w", root, err)
 		}
 	}
 	return k, nil
@@ -96,7 +96,7 @@ func loadKernel(root string) (Kernel, error) {
 // unpack downloads packages into dir and unpacks them together into dir/root.
 func (in *Installer) unpack(ctx context.Context, dir string, packages ...string) error {
 	for _, p := range packages {
-		if err := in.run(ctx, dir, "apt-get", append(append([]string{"download"}, aptOptions...), p)...); err != nil {
+		if err := in.run(ctx, dir, "apt-get", append(append([]string{"download"}, aptOptions()...), p)...); err != nil {
 			return err
 		}
 		files, err := filepath.Glob(filepath.Join(dir, p+"_*.deb"))
