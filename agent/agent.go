@@ -9,6 +9,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +44,7 @@ type Firewall interface {
 	Remove(ctx context.Context, gateway string) error
 	Sweep(ctx context.Context) error
 	Watch(ctx context.Context, emit func(dataplane.Hint)) error
+	Invalidate()
 }
 
 // Drivers are the hands of the agent.
@@ -160,6 +163,8 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
 	}
 	ticker := time.NewTicker(refreshInterval)
 	defer ticker.Stop()
+	doubt := time.NewTicker(doubtInterval)
+	defer doubt.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,12 +173,21 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
 			a.apply(ctx, group, set)
 		case <-ticker.C:
 			a.refresh(ctx)
+		case <-doubt.C:
+			a.drivers.Link.Invalidate("")
+			a.drivers.Route.Invalidate("")
+			a.drivers.Firewall.Invalidate()
+			a.pokeAll()
 		}
 	}
 }
 
-// refreshInterval is how often counters are read.
-const refreshInterval = 10 * time.Second
+const (
+	// refreshInterval is how often counters are read.
+	refreshInterval = 10 * time.Second
+	// doubtInterval is how often the kernel is listed although no event asks for it: some changes have none.
+	doubtInterval = 5 * time.Minute
+)
 
 func (a *Agent) refresh(ctx context.Context) {
 	if err := a.drivers.Charon.Refresh(ctx); err != nil && ctx.Err() == nil {
@@ -190,8 +204,10 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	served := map[string]bool{}
 	a.gatewayOf = map[string]string{}
 	warnings := tunnelWarnings(a.source.Status())
+	host := a.host
+	host.MLKEM = knowsMLKEM(a.drivers.Charon.Version())
 	for _, name := range plan.Serves(set, a.host) {
-		g, err := plan.Build(set, a.host, a.ids, name, a.opts.MaxBGPRoutes)
+		g, err := plan.Build(set, host, a.ids, name, a.opts.MaxBGPRoutes)
 		if err != nil {
 			// Admission lets no such set pass; should it happen, the gateway stays as it was.
 			a.log.Error("gateway cannot be planned", "gateway", name, "error", err)
@@ -221,6 +237,13 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	a.tracker.Keep(func(tunnel string) bool { _, ok := a.gatewayOf[tunnel]; return ok },
 		func(connection string) bool { _, ok := set.Connections[connection]; return ok })
 	a.publisher.poke()
+}
+
+// knowsMLKEM says whether a charon of that version can do ML-KEM (from 6.0 on; RFC 9370).
+func knowsMLKEM(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 6
 }
 
 // work runs a worker until it has nothing left to do. A gateway that was wanted again meanwhile goes on with the same worker.

@@ -103,14 +103,31 @@ type fakeFirewall struct {
 	gateways map[string]firewall.Gateway
 	writes   int
 	swept    int
+	// held makes Apply of a gateway wait.
+	held map[string]chan struct{}
 }
 
 var _ Firewall = (*fakeFirewall)(nil)
 
-func newFakeFirewall() *fakeFirewall { return &fakeFirewall{gateways: map[string]firewall.Gateway{}} }
+func newFakeFirewall() *fakeFirewall {
+	return &fakeFirewall{gateways: map[string]firewall.Gateway{}, held: map[string]chan struct{}{}}
+}
+
+// hold makes the next Apply of a gateway wait until release is closed.
+func (f *fakeFirewall) hold(gateway string, release chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held[gateway] = release
+}
 
 func (f *fakeFirewall) Apply(_ context.Context, want firewall.Gateway) error {
 	f.mu.Lock()
+	if release, ok := f.held[want.Name]; ok {
+		delete(f.held, want.Name)
+		f.mu.Unlock()
+		<-release
+		f.mu.Lock()
+	}
 	defer f.mu.Unlock()
 	if want.Name == "" {
 		return errors.New("name missing")
@@ -121,6 +138,9 @@ func (f *fakeFirewall) Apply(_ context.Context, want firewall.Gateway) error {
 	}
 	return nil
 }
+
+// Invalidate has no effect: the fake remembers only what is true.
+func (f *fakeFirewall) Invalidate() {}
 
 func (f *fakeFirewall) Remove(_ context.Context, gateway string) error {
 	f.mu.Lock()
@@ -143,6 +163,9 @@ func (f *fakeFirewall) Watch(ctx context.Context, _ func(dataplane.Hint)) error 
 	<-ctx.Done()
 	return nil
 }
+
+// Invalidate has nothing to forget: the fake is what it remembers.
+func (f *fakeFirewall) Invalidate() {}
 
 func (f *fakeFirewall) take() int {
 	f.mu.Lock()

@@ -110,7 +110,7 @@ func (w *worker) run(ctx context.Context) {
 		}
 		d := w.wanted()
 		w.busy(w.now())
-		next := idleRound
+		var next time.Duration
 		switch {
 		case d.plan != nil:
 			next = w.round(ctx, d)
