@@ -139,9 +139,6 @@ func (f *fakeFirewall) Apply(_ context.Context, want firewall.Gateway) error {
 	return nil
 }
 
-// Invalidate has no effect: the fake remembers only what is true.
-func (f *fakeFirewall) Invalidate() {}
-
 func (f *fakeFirewall) Remove(_ context.Context, gateway string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
