@@ -10,7 +10,8 @@ import (
 )
 
 // Margins before hard ends, in which charon negotiates the new SA. Even the smallest one exceeds the time charon retransmits a
-// request before it gives up (configs/strongswan.conf), so one lost exchange does not cost an SA.
+// request before it gives up (configs/strongswan.conf), so one lost exchange does not cost an SA. A life of less than two minutes has half
+// of itself for it.
 const (
 	minMargin = 60 * time.Second
 	// An IKE_SA is rekeyed a twelfth of its life early and not a tenth: common devices use a tenth or fixed values such as 27000 s, and

@@ -16,7 +16,8 @@ var (
 )
 
 const (
-	minLifetime = 2 * time.Minute
+	// What api/v1 admits: a manifest must not pass there and fail here. Lives this short are for trying devices out.
+	minLifetime = 10 * time.Second
 	// charon parses volumes in a buffer of 16 bytes.
 	maxVolume = 999_999_999_999_999
 	// The kernel's bitmap has room for this many packets (XFRMA_REPLAY_ESN_MAX).
