@@ -15,6 +15,7 @@ type Packet struct {
 	Src, Dst netip.Addr
 	Protocol uint8  // of the IP header; the first next header for IPv6
 	Length   int    // of the IP packet as it passed the interface
+	Fragment bool   // one of several parts of a packet
 	Payload  []byte // after the IP header; valid during the call only, and at most 2 kB of it
 }
 
@@ -142,10 +143,12 @@ func parsePacket(b []byte, length int) (Packet, bool) {
 	switch {
 	case len(b) >= 20 && b[0]>>4 == 4 && len(b) >= int(b[0]&0xf)*4:
 		p.Protocol = b[9]
+		p.Fragment = binary.BigEndian.Uint16(b[6:])&0x3fff != 0 // more fragments, or an offset
 		p.Src, p.Dst = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
 		p.Payload = b[int(b[0]&0xf)*4:]
 	case len(b) >= 40 && b[0]>>4 == 6:
 		p.Protocol = b[6]
+		p.Fragment = p.Protocol == unix.IPPROTO_FRAGMENT
 		p.Src, p.Dst = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
 		p.Payload = b[40:]
 	default:
