@@ -233,7 +233,20 @@ type TunnelStatus struct {
 	Admin, Running, Reason, Message, Since, Host string
 	IKE                                          string `json:"ike"`
 	Child, Interface, BGP, Probe                 string
-	Conditions                                   []struct{ Type, Object, Message string }
+	MTU                                          int
+	InterfaceName                                string
+	ChildSAs                                     []struct{ State, Suite string }
+	Negotiated                                   struct {
+		IKEVersion                            int
+		IKESuite, ESPSuite, LocalID, RemoteID string
+		NATT                                  bool
+		RemoteEndpoint                        string
+	}
+	Counters struct {
+		Establishments, Rekeys uint64
+		Failures               map[string]uint64 // by reason
+	}
+	Conditions []struct{ Type, Object, Message string }
 }
 
 // Tunnels asks all agents together, by name.
