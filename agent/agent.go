@@ -78,6 +78,7 @@ type Agent struct {
 	ids       plan.IDs
 	tracker   *status.Tracker
 	publisher *publisher
+	carriers  *carriers
 	started   time.Time
 	ready     atomic.Bool
 	snapshots chan *apiv1.Set
@@ -103,6 +104,7 @@ func New(opts Options) *Agent {
 		charonSeen: make(chan struct{}), workers: map[string]*worker{}, gatewayOf: map[string]string{},
 	}
 	a.publisher = newPublisher(a.hostView)
+	a.carriers = &carriers{list: opts.Drivers.Link.Carrying, now: time.Now, log: opts.Log}
 	return a
 }
 

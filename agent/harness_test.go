@@ -335,3 +335,16 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// installSAs gives the kernel what charon would have installed for the tunnels.
+func (w *world) installSAs(tunnels ...string) {
+	w.t.Helper()
+	var sas []netlink.SA
+	for _, name := range tunnels {
+		t := w.tunnel(name)
+		cloud, customer := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")
+		sas = append(sas, netlink.SA{IfID: t.GetIfId(), Source: cloud, Destination: customer},
+			netlink.SA{IfID: t.GetIfId(), Source: customer, Destination: cloud})
+	}
+	w.kernel.SetSAs(sas...)
+}

@@ -57,7 +57,7 @@ func (w *worker) round(ctx context.Context, d desired) time.Duration {
 // untilHoldEnds shortens the time to the next round while tunnels count as up only because charon may come back.
 func (w *worker) untilHoldEnds(next time.Duration, layers map[string]status.Layers) time.Duration {
 	for _, l := range layers {
-		if left := status.CharonHold - w.now().Sub(l.Charon.Since); !l.Charon.Connected && left > 0 {
+		if left := status.CharonHold - w.now().Sub(l.Charon.Since); l.KernelCarries && left > 0 {
 			next = min(next, left+time.Millisecond)
 		}
 	}

@@ -126,6 +126,7 @@ func TestPeerThatAnswersNoProbesCarriesNothing(t *testing.T) {
 func TestCharonThatIsBackInTimeCostsNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.startWith(manifests(shop()), shop1, shop2)
+		w.installSAs(shop1, shop2)
 		w.charon.Disconnect()
 		w.pass(status.CharonHold - 2*time.Second)
 		w.up(shop1, shop2)
@@ -135,9 +136,42 @@ func TestCharonThatIsBackInTimeCostsNothing(t *testing.T) {
 	})
 }
 
+// TestCharonThatForgotCostsNothing: a charon that was killed comes back without SAs, and the kernel's carry until it has new ones.
+func TestCharonThatForgotCostsNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.startWith(manifests(shop()), shop1, shop2)
+		w.installSAs(shop1, shop2)
+		before := w.tunnel(shop1).GetChildSas()[0].GetUniqueId()
+		w.charon.Kill()
+		w.pass(2 * time.Second)
+		w.charon.Start()
+		w.until("a new SA", func() bool {
+			sas := w.tunnel(shop1).GetChildSas()
+			return w.agent.View().Host.GetCharonConnected() && len(sas) > 0 && sas[0].GetUniqueId() != before
+		})
+		w.up(shop1, shop2)
+		if writes := w.kernel.TakeWrites(); len(writes) > 0 {
+			t.Errorf("writes: %q", writes)
+		}
+	})
+}
+
+// TestCharonThatTookItsSAsAlong: nothing carries any more, and waiting would only lose packets.
+func TestCharonThatTookItsSAsAlong(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.startWith(manifests(shop()), shop1, shop2)
+		w.charon.Kill()
+		w.down(shop1, apiv1.ReasonCharonUnavailable)
+		if w.devicesOf("shop", lan) != nil {
+			t.Error("the route stays")
+		}
+	})
+}
+
 func TestCharonThatIsAwayForLong(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.startWith(manifests(shop()), shop1, shop2)
+		w.installSAs(shop1, shop2)
 		w.charon.Kill()
 		w.until("the view says so", func() bool { return !w.agent.View().Host.GetCharonConnected() })
 		died := time.Now()

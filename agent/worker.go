@@ -12,6 +12,7 @@ import (
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/link"
 	"github.com/bordergw/bordergw/internal/backoff"
 )
@@ -29,7 +30,9 @@ type worker struct {
 	done func(fragment)
 	// gone is called when the gateway is no longer served although not all of it could be removed yet.
 	gone func()
-	kick chan struct{}
+	// carriers knows the kernel's SAs.
+	carriers *carriers
+	kick     chan struct{}
 	// first is closed after the first round.
 	first   chan struct{}
 	resyncs atomic.Uint64
@@ -175,8 +178,17 @@ func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status
 	}
 	w.children[t.Name] = state.Up()
 	return status.Layers{
-		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state,
+		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state, KernelCarries: w.kernelCarries(t, state),
 		Interface: w.links.Interfaces[t.Name], InterfaceErr: w.links.Errors[link.ObjectTunnel+t.Name],
 		Probe: w.drivers.Probe.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
 	}
+}
+
+// kernelCarries asks the kernel whether it has the tunnel's SAs, but only in the moments in which charon cannot tell and it matters.
+func (w *worker) kernelCarries(t *plan.Tunnel, state charon.State) bool {
+	knows := state.Connected && state.Up()
+	if knows || !w.tracker.Past(t.Name).Up || w.now().Sub(state.Since) > status.CharonHold {
+		return false
+	}
+	return w.carriers.has(t.IfID)
 }

@@ -18,6 +18,8 @@ type Layers struct {
 	// Initiate is false where the tunnel waits for the customer.
 	Initiate bool
 	Charon   charon.State
+	// KernelCarries says that the kernel has SAs of the tunnel in both directions. It is asked for only while charon cannot tell.
+	KernelCarries bool
 	// Interface is the XFRM interface as the link driver last reported it, InterfaceErr why it is not as wanted.
 	Interface    link.InterfaceState
 	InterfaceErr error
@@ -27,9 +29,17 @@ type Layers struct {
 	BGP       *bgp.Session
 }
 
-// CharonHold is how long a tunnel that was up counts as up while charon does not answer. The kernel goes on with the SAs it has, and
-// a charon that is restarted is back within this time; a probe tells in the meantime if the peer is gone.
+// CharonHold is how long a tunnel that was up counts as up while charon does not answer, and again while a charon that came back
+// without memory negotiates anew, as long as the kernel has its SAs: packets go on with them. A probe tells in the meantime if the
+// peer is gone.
 const CharonHold = 10 * time.Second
+
+// Past is what is remembered of a tunnel.
+type Past struct {
+	// Up is the running state so far, LastUp when the tunnel last came up.
+	Up     bool
+	LastUp time.Time
+}
 
 // Judgement is whether a tunnel runs, and if not, why.
 type Judgement struct {
@@ -43,18 +53,19 @@ func down(reason, format string, args ...any) Judgement {
 }
 
 // Judge decides the running state: admin is UP, at least one CHILD_SA is installed, its interface is up, and an armed probe passes.
-// The first layer that is not well gives the reason. BGP does not take part. lastUp is when the tunnel last came up: failures before
-// that moment explain nothing any more.
-func Judge(l Layers, lastUp, now time.Time) Judgement {
+// The first layer that is not well gives the reason. BGP does not take part. Failures from before the tunnel last came up explain
+// nothing any more.
+func Judge(l Layers, past Past, now time.Time) Judgement {
+	held := Held(l, past, now)
 	switch {
 	case !l.AdminUp:
 		return down(apiv1.ReasonAdminDown, "adminState is DOWN")
-	case !l.Charon.Connected && (!l.Charon.Up() || now.Sub(l.Charon.Since) > CharonHold):
+	case !l.Charon.Connected && !held:
 		return down(apiv1.ReasonCharonUnavailable, "charon does not answer since %s", l.Charon.Since.UTC().Format(time.RFC3339))
 	case l.Charon.LoadError != "" && !l.Charon.Up():
 		return down(apiv1.ReasonCharonRefused, "charon refused the configuration: %s", l.Charon.LoadError)
-	case !l.Charon.Up():
-		return judgeNegotiation(l, lastUp)
+	case !l.Charon.Up() && !held:
+		return judgeNegotiation(l, past.LastUp)
 	case errors.Is(l.InterfaceErr, link.ErrConflict):
 		return down(apiv1.ReasonInterfaceConflict, "%v", l.InterfaceErr)
 	case !l.Interface.Exists && l.InterfaceErr != nil:
@@ -68,6 +79,12 @@ func Judge(l Layers, lastUp, now time.Time) Judgement {
 			l.Probe.Since.UTC().Format(time.RFC3339))
 	}
 	return Judgement{Up: true}
+}
+
+// Held says whether a tunnel that was up still counts as up although charon knows of no CHILD_SA, or does not answer.
+func Held(l Layers, past Past, now time.Time) bool {
+	failed := l.Charon.Connected && l.Charon.LastFailure.Reason != "" && !l.Charon.LastFailure.Time.Before(l.Charon.Since)
+	return past.Up && l.KernelCarries && !failed && now.Sub(l.Charon.Since) <= CharonHold
 }
 
 // judgeNegotiation says why no CHILD_SA is installed.

@@ -45,10 +45,25 @@ func TestJudge(t *testing.T) {
 		{name: "charon away, nothing known to be up", reason: apiv1.ReasonCharonUnavailable, message: "does not answer",
 			edit: func(l *Layers) { noChild(l); l.Charon.Connected = false }},
 		{name: "charon away for a moment keeps what the kernel has", edit: func(l *Layers) {
-			l.Charon.Connected, l.Charon.Since = false, noon().Add(-CharonHold/2)
+			l.Charon.Connected, l.Charon.Since, l.KernelCarries = false, noon().Add(-CharonHold/2), true
 		}},
+		{name: "charon away and the kernel's SAs gone with it", reason: apiv1.ReasonCharonUnavailable, message: "11:59:55",
+			edit: func(l *Layers) { l.Charon.Connected, l.Charon.Since = false, noon().Add(-CharonHold/2) }},
 		{name: "charon away for long", reason: apiv1.ReasonCharonUnavailable, message: "11:59:40", edit: func(l *Layers) {
-			l.Charon.Connected, l.Charon.Since = false, noon().Add(-2*CharonHold)
+			l.Charon.Connected, l.Charon.Since, l.KernelCarries = false, noon().Add(-2*CharonHold), true
+		}},
+		{name: "charon back without memory, the kernel carries on", edit: func(l *Layers) {
+			noChild(l)
+			l.Charon.Since, l.KernelCarries = noon().Add(-time.Second), true
+		}},
+		{name: "charon back without memory, and the peer refuses", reason: apiv1.ReasonAuthenticationFailed, message: "peer said so",
+			edit: func(l *Layers) {
+				fail(l, apiv1.ReasonAuthenticationFailed, noon())
+				l.Charon.Since, l.KernelCarries = noon().Add(-time.Second), true
+			}},
+		{name: "charon back without memory for too long", reason: apiv1.ReasonConnecting, message: "negotiating", edit: func(l *Layers) {
+			noChild(l)
+			l.Charon.Since, l.KernelCarries = noon().Add(-2*CharonHold), true
 		}},
 		{name: "configuration refused", reason: apiv1.ReasonCharonRefused, message: "unknown option",
 			edit: func(l *Layers) { noChild(l); l.Charon.LoadError = "unknown option: x" }},
@@ -81,7 +96,7 @@ func TestJudge(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			l := well()
 			test.edit(&l)
-			got := Judge(l, noon().Add(-time.Minute), noon())
+			got := Judge(l, Past{Up: true, LastUp: noon().Add(-time.Minute)}, noon())
 			if got.Up != (test.reason == "") || got.Reason != test.reason || !strings.Contains(got.Message, test.message) {
 				t.Errorf("got %+v, want reason %q and a message with %q", got, test.reason, test.message)
 			}
@@ -145,6 +160,15 @@ func TestTrackerRemembersSinceAndLog(t *testing.T) {
 	tr.Keep(func(string) bool { return false }, func(string) bool { return false })
 	if tr.Logs("t1") != nil {
 		t.Error("a tunnel that is gone is still remembered")
+	}
+}
+
+// TestOnlyWhatWasUpIsHeld: SAs that an earlier charon left do not make a tunnel UP.
+func TestOnlyWhatWasUpIsHeld(t *testing.T) {
+	l := well()
+	l.Charon.Children, l.Charon.Since, l.KernelCarries = nil, noon(), true
+	if got := Judge(l, Past{}, noon()); got.Up {
+		t.Errorf("got %+v", got)
 	}
 }
 

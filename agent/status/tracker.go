@@ -49,7 +49,7 @@ func (t *Tracker) Tunnel(name string, l Layers) (*apiv1.VPNTunnelStatus, bool) {
 	defer t.mu.Unlock()
 	now := t.now()
 	r := t.record(name)
-	j := Judge(l, r.lastUp, now)
+	j := Judge(l, r.past(), now)
 	changed := !r.known || r.up != j.Up || r.previous.Reason != j.Reason
 	if !r.known || r.up != j.Up {
 		r.since = now
@@ -61,19 +61,36 @@ func (t *Tracker) Tunnel(name string, l Layers) (*apiv1.VPNTunnelStatus, bool) {
 		r.append(now, transition(j))
 	}
 	r.known, r.up, r.previous = true, j.Up, j
-	return tunnelStatus(l, j, r.since, t.host), changed
+	st := tunnelStatus(l, j, r.since, t.host)
+	if j.Up && !l.Charon.Up() {
+		// charon does not know it any more; the kernel has it.
+		st.Child = apiv1.ChildInstalled
+	}
+	return st, changed
 }
 
 // Judge is Tunnel without remembering anything: what the state would be now.
 func (t *Tracker) Judge(name string, l Layers, now time.Time) Judgement {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var lastUp time.Time
+	var past Past
 	if r, ok := t.tunnels[name]; ok {
-		lastUp = r.lastUp
+		past = r.past()
 	}
-	return Judge(l, lastUp, now)
+	return Judge(l, past, now)
 }
+
+// Past returns what is remembered of a tunnel; nothing of one that was never seen.
+func (t *Tracker) Past(name string) Past {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r, ok := t.tunnels[name]; ok {
+		return r.past()
+	}
+	return Past{}
+}
+
+func (r *tunnelRecord) past() Past { return Past{Up: r.up, LastUp: r.lastUp} }
 
 func transition(j Judgement) string {
 	if j.Up {

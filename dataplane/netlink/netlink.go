@@ -106,6 +106,14 @@ type Rule struct {
 	Other bool
 }
 
+// SA is an IPsec state, one direction of a tunnel. Its keys stay in the kernel.
+type SA struct {
+	// IfID is the if_id of the XFRM interface it belongs to, 0 for none.
+	IfID uint32
+	// Source and Destination are the outer addresses.
+	Source, Destination netip.Addr
+}
+
 // EventKind says what an [Event] reports.
 type EventKind uint8
 
@@ -198,6 +206,9 @@ type Kernel interface {
 	AddRule(Rule) error
 	// DeleteRule deletes the first rule that is the same in all respects (ENOENT).
 	DeleteRule(Rule) error
+
+	// SAs lists the IPsec states of the network namespace, larval ones included.
+	SAs() ([]SA, error)
 
 	// Watch calls emit for every event, in order, until ctx ends (it returns nil) or events are lost (ErrEventsLost).
 	// It calls ready once before the first event, when nothing that happens from then on can be missed.

@@ -72,6 +72,7 @@ type Kernel struct {
 	routes    map[routeKey]netlink.Route
 	rules     map[bool][]netlink.Rule // of IPv6 or not, in order
 	vrfRules  bool                    // the kernel's own for VRFs have been made
+	sas       []netlink.SA
 	watchers  map[*watcher]bool
 	armed     map[Fault]bool
 	writes    []string
