@@ -15,6 +15,12 @@ const (
 	ToFabric
 )
 
+// Originated is what the speaker says of one prefix, and to whom.
+type Originated struct {
+	To     Audience
+	ASPath []uint32
+}
+
 // Change is what must be done to make one speaker into another. Neighbors are named once in Remove, Add or neither: one whose
 // session must start afresh is in both. Everything else leaves the sessions alone.
 type Change struct {
@@ -26,8 +32,8 @@ type Change struct {
 	Limit []Neighbor
 	// SoftIn and SoftOut list neighbors, sessions kept, whose routes must pass the changed policy again.
 	SoftIn, SoftOut []Neighbor
-	// Announce maps prefixes to their new audience; Withdraw lists those not announced any more.
-	Announce map[netip.Prefix]Audience
+	// Announce has the prefixes of which something new is said; Withdraw lists those not announced any more.
+	Announce map[netip.Prefix]Originated
 	Withdraw []netip.Prefix
 }
 
@@ -65,7 +71,7 @@ func Diff(have, want Speaker) Change {
 		if !samePrefixes(o.Accept, n.Accept) || !samePrefixes(o.Refuse, n.Refuse) {
 			c.SoftIn = append(c.SoftIn, n)
 		}
-		if !samePointee(o.MED, n.MED) || o.Prepend != n.Prepend || n.Kind == Customer && have.AllowTransit != want.AllowTransit {
+		if !samePointee(o.MED, n.MED) || o.Prepend != n.Prepend {
 			c.SoftOut = append(c.SoftOut, n)
 		}
 	}
@@ -73,13 +79,13 @@ func Diff(have, want Speaker) Change {
 		c.Remove = append(c.Remove, n)
 	}
 	slices.SortFunc(c.Remove, byName)
-	was, is := have.Audiences(), want.Audiences()
-	for p, a := range is {
-		if was[p] != a {
+	was, is := have.originated(), want.originated()
+	for p, o := range is {
+		if old := was[p]; old.To != o.To || !slices.Equal(old.ASPath, o.ASPath) {
 			if c.Announce == nil {
-				c.Announce = map[netip.Prefix]Audience{}
+				c.Announce = map[netip.Prefix]Originated{}
 			}
-			c.Announce[p] = a
+			c.Announce[p] = o
 		}
 		delete(was, p)
 	}
@@ -100,16 +106,19 @@ func SameSession(a, b Neighbor) bool {
 		(a.RestartTime == 0 || a.MaxPrefixes == b.MaxPrefixes)
 }
 
-// Audiences returns whom each prefix is announced to.
-func (s Speaker) Audiences() map[netip.Prefix]Audience {
-	m := make(map[netip.Prefix]Audience, len(s.Announcements))
+// originated returns the announcements by prefix.
+func (s Speaker) originated() map[netip.Prefix]Originated {
+	m := make(map[netip.Prefix]Originated, len(s.Announcements))
 	for _, a := range s.Announcements {
+		o := m[a.Prefix]
+		o.ASPath = a.ASPath
 		switch a.To {
 		case Customer:
-			m[a.Prefix] |= ToCustomer
+			o.To |= ToCustomer
 		case Fabric:
-			m[a.Prefix] |= ToFabric
+			o.To |= ToFabric
 		}
+		m[a.Prefix] = o
 	}
 	return m
 }

@@ -61,22 +61,37 @@ func TestDiff(t *testing.T) {
 				Remove: []Neighbor{with(a, func(n *Neighbor) { n.RestartTime = time.Minute })},
 				Add:    []Neighbor{with(a, func(n *Neighbor) { n.RestartTime, n.MaxPrefixes = time.Minute, 9 })},
 			}},
-		{"transit", speaker(a), func() Speaker { s := speaker(a); s.AllowTransit = true; return s }(), Change{SoftOut: []Neighbor{a}}},
 		{"announcements",
 			func() Speaker {
 				s := speaker(a)
-				s.Announcements = []Announcement{{p("10.0.0.0/16"), Customer}, {p("10.1.0.0/16"), Customer}, {p("10.2.0.0/16"), Fabric}}
+				s.Announcements = []Announcement{{Prefix: p("10.0.0.0/16"), To: Customer}, {Prefix: p("10.1.0.0/16"), To: Customer}, {Prefix: p("10.2.0.0/16"), To: Fabric}}
 				return s
 			}(),
 			func() Speaker {
 				s := speaker(a)
-				s.Announcements = []Announcement{{p("10.1.0.0/16"), Fabric}, {p("10.1.0.0/16"), Customer}, {p("10.2.0.0/16"), Fabric}, {p("10.3.0.0/16"), Fabric}}
+				s.Announcements = []Announcement{{Prefix: p("10.1.0.0/16"), To: Fabric}, {Prefix: p("10.1.0.0/16"), To: Customer}, {Prefix: p("10.2.0.0/16"), To: Fabric}, {Prefix: p("10.3.0.0/16"), To: Fabric}}
 				return s
 			}(),
 			Change{
-				Announce: map[netip.Prefix]Audience{p("10.1.0.0/16"): ToCustomer | ToFabric, p("10.3.0.0/16"): ToFabric},
+				Announce: map[netip.Prefix]Originated{p("10.1.0.0/16"): {To: ToCustomer | ToFabric}, p("10.3.0.0/16"): {To: ToFabric}},
 				Withdraw: []netip.Prefix{p("10.0.0.0/16")},
 			}},
+		{"AS_PATH of an announcement",
+			func() Speaker {
+				s := speaker(a)
+				s.Announcements = []Announcement{
+					{Prefix: p("10.0.0.0/16"), To: Fabric, ASPath: []uint32{65010}}, {Prefix: p("10.1.0.0/16"), To: Fabric, ASPath: []uint32{65010}},
+				}
+				return s
+			}(),
+			func() Speaker {
+				s := speaker(a)
+				s.Announcements = []Announcement{
+					{Prefix: p("10.1.0.0/16"), To: Fabric, ASPath: []uint32{65010}}, {Prefix: p("10.0.0.0/16"), To: Fabric, ASPath: []uint32{65020}},
+				}
+				return s
+			}(),
+			Change{Announce: map[netip.Prefix]Originated{p("10.0.0.0/16"): {To: ToFabric, ASPath: []uint32{65020}}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := Diff(tt.have, tt.want)
@@ -119,6 +134,13 @@ func TestCheck(t *testing.T) {
 		{"refuse", func(s *Speaker) { s.Neighbors[0].Refuse = []netip.Prefix{{}} }, "tunnel/bad", "refuse"},
 		{"accept", func(s *Speaker) { s.Neighbors[0].Accept = []netip.Prefix{{}} }, "tunnel/bad", "accept"},
 		{"announcement", func(s *Speaker) { s.Announcements = []Announcement{{}} }, "invalid Prefix", "prefix"},
+		{"reserved AS", func(s *Speaker) {
+			s.Announcements = []Announcement{{Prefix: netip.MustParsePrefix("10.0.0.0/8"), To: Fabric, ASPath: []uint32{65010, 0}}}
+		}, "10.0.0.0/8", "asPath"},
+		{"two AS_PATHs", func(s *Speaker) {
+			p := netip.MustParsePrefix("10.0.0.0/8")
+			s.Announcements = []Announcement{{Prefix: p, To: Fabric, ASPath: []uint32{65010}}, {Prefix: p, To: Customer}}
+		}, "10.0.0.0/8", "asPath"},
 		{"audience", func(s *Speaker) { s.Announcements = []Announcement{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}} }, "10.0.0.0/8", "to"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,7 +13,7 @@ type Path struct {
 	Kind     Kind
 	// NextHop is what the neighbor sent.
 	NextHop netip.Addr
-	// ASPath is the AS_PATH flattened for display: sequences in order, the members of a set one after the other.
+	// ASPath is the AS_PATH flattened: sequences in order, the members of a set one after the other.
 	ASPath []uint32
 	// Length is the AS_PATH's length for comparison: a set counts as one (RFC 4271 §9.1.2.2 a), confederation segments as none
 	// (RFC 5065 §5.3).

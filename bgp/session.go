@@ -26,8 +26,8 @@ type Session struct {
 	State    State
 	// Since is when the session became established or, while it is not, when it was last lost or first wanted.
 	Since time.Time
-	// Message says for people why the session is not established or what is wrong with it: why the last one ended, when the next
-	// attempt follows a prefix limit, that another neighbor has the same router ID. Empty when there is nothing to say.
+	// Message says for people why the session is not established: why the last one ended, when the next attempt follows a prefix
+	// limit. Empty when there is nothing to say.
 	Message string
 	// LocalAddress and PeerAddress are the configured ends.
 	LocalAddress, PeerAddress netip.Addr

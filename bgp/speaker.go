@@ -46,11 +46,10 @@ type Speaker struct {
 	ListenAddresses []netip.Addr
 	// Port is listened on; zero means 179. Only tests choose another one.
 	Port uint16
-	// AllowTransit also announces to each customer what the others have announced. The default is never to do so.
-	AllowTransit bool
 	// Neighbors wanted now. One whose tunnel is not up is left out, so that its session ends at once and starts afresh.
 	Neighbors []Neighbor
-	// Announcements are the routes this speaker originates.
+	// Announcements are all that neighbors are told. What one neighbor has announced is not passed on to another unless it is
+	// among them.
 	Announcements []Announcement
 }
 
@@ -96,10 +95,15 @@ type Neighbor struct {
 	Refuse []netip.Prefix
 }
 
-// Announcement is a route that the speaker originates toward all neighbors of one kind. The same prefix may go to both kinds.
+// Announcement is a route that the speaker originates toward all neighbors of one kind. The same prefix may go to both kinds, but
+// with one AS_PATH only.
 type Announcement struct {
 	Prefix netip.Prefix
 	To     Kind
+	// ASPath is the way beyond the speaker: that of the learned path when the route is a learned one, empty when it begins here. It
+	// is sent as one sequence, behind our own ASN on eBGP sessions and as it is on iBGP ones. A neighbor whose ASN is in it does not
+	// get the route, which would be its own.
+	ASPath []uint32
 }
 
 // Result is what an Apply could not do.

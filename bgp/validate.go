@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -45,18 +46,35 @@ func Check(s Speaker) (Speaker, map[string]error, error) {
 		neighbors = append(neighbors, n)
 	}
 	var announcements []Announcement
+	paths := make(map[netip.Prefix][]uint32, len(s.Announcements))
 	for _, a := range s.Announcements {
-		switch {
-		case !a.Prefix.IsValid():
-			bad[a.Prefix.String()] = errors.New("prefix: invalid")
-		case a.To != Customer && a.To != Fabric:
-			bad[a.Prefix.String()] = fmt.Errorf("to: unknown kind %d", int(a.To))
-		default:
-			announcements = append(announcements, Announcement{Prefix: a.Prefix.Masked(), To: a.To})
+		if err := checkAnnouncement(a, paths); err != nil {
+			bad[a.Prefix.String()] = err
+			continue
 		}
+		a.Prefix = a.Prefix.Masked()
+		paths[a.Prefix] = a.ASPath
+		announcements = append(announcements, a)
 	}
 	s.Neighbors, s.Announcements = neighbors, announcements
 	return s, bad, nil
+}
+
+// checkAnnouncement checks a against the AS_PATHs of those before it.
+func checkAnnouncement(a Announcement, before map[netip.Prefix][]uint32) error {
+	if !a.Prefix.IsValid() {
+		return errors.New("prefix: invalid")
+	}
+	path, twice := before[a.Prefix.Masked()]
+	switch {
+	case a.To != Customer && a.To != Fabric:
+		return fmt.Errorf("to: unknown kind %d", int(a.To))
+	case slices.Contains(a.ASPath, 0):
+		return errors.New("asPath: 0 is reserved (RFC 7607)")
+	case twice && !slices.Equal(path, a.ASPath):
+		return fmt.Errorf("asPath: %v is not the %v announced to others", a.ASPath, path)
+	}
+	return nil
 }
 
 func checkNeighbor(s Speaker, n Neighbor) error {

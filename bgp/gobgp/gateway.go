@@ -90,8 +90,6 @@ func (g *gateway) converge(ctx context.Context, errs map[string]error) error {
 	if err := g.setPolicies(ctx, want); err != nil {
 		return err
 	}
-	g.have.AllowTransit = want.AllowTransit
-	g.view.setTransit(want.AllowTransit)
 	if err := g.announce(change, want, errs); err != nil {
 		return err
 	}
@@ -222,11 +220,14 @@ func (g *gateway) setPolicies(ctx context.Context, want bgp.Speaker) error {
 	return nil
 }
 
+// batch is how many routes GoBGP is given at once; meanwhile it does nothing else.
+const batch = 1000
+
 // announce originates new routes before it withdraws old ones.
 func (g *gateway) announce(change bgp.Change, want bgp.Speaker, errs map[string]error) error {
 	var add, remove []*apiutil.Path
-	for p, audience := range change.Announce {
-		path, err := localPath(p, audience)
+	for p, o := range change.Announce {
+		path, err := localPath(p, o)
 		if err != nil {
 			errs[p.String()] = err
 			continue
@@ -234,20 +235,20 @@ func (g *gateway) announce(change bgp.Change, want bgp.Speaker, errs map[string]
 		add = append(add, path)
 	}
 	for _, p := range change.Withdraw {
-		path, err := localPath(p, bgp.ToCustomer)
+		path, err := localPath(p, bgp.Originated{})
 		if err != nil {
 			return err
 		}
 		path.Withdrawal = true
 		remove = append(remove, path)
 	}
-	if len(add) > 0 {
-		if _, err := g.server.AddPath(apiutil.AddPathRequest{Paths: add}); err != nil {
+	for part := range slices.Chunk(add, batch) {
+		if _, err := g.server.AddPath(apiutil.AddPathRequest{Paths: part}); err != nil {
 			return fmt.Errorf("announce: %w", err)
 		}
 	}
-	if len(remove) > 0 {
-		if err := g.server.DeletePath(apiutil.DeletePathRequest{Paths: remove}); err != nil {
+	for part := range slices.Chunk(remove, batch) {
+		if err := g.server.DeletePath(apiutil.DeletePathRequest{Paths: part}); err != nil {
 			return fmt.Errorf("withdraw: %w", err)
 		}
 	}

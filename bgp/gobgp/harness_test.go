@@ -245,7 +245,7 @@ type route struct {
 func (r *router) path(a route) *apiutil.Path {
 	r.b.Helper()
 	prefix := netip.MustParsePrefix(a.prefix)
-	p, err := localPath(prefix, 0)
+	p, err := localPath(prefix, bgp.Originated{})
 	if err != nil {
 		r.b.Fatal(err)
 	}
@@ -256,9 +256,7 @@ func (r *router) path(a route) *apiutil.Path {
 		gobgpbgp.NewPathAttributeLocalPref(777),
 	}
 	if len(a.path) > 0 {
-		attrs = append(attrs, gobgpbgp.NewPathAttributeAsPath([]gobgpbgp.AsPathParamInterface{
-			gobgpbgp.NewAs4PathParam(gobgpbgp.BGP_ASPATH_ATTR_TYPE_SEQ, a.path),
-		}))
+		attrs = append(attrs, asPath(a.path))
 	}
 	p.Attrs = attrs
 	return p
@@ -378,6 +376,15 @@ func announcements(to bgp.Kind, l ...string) []bgp.Announcement {
 	var out []bgp.Announcement
 	for _, p := range prefixes(l...) {
 		out = append(out, bgp.Announcement{Prefix: p, To: to})
+	}
+	return out
+}
+
+// passOn returns announcements of learned routes.
+func passOn(to bgp.Kind, path []uint32, l ...string) []bgp.Announcement {
+	out := announcements(to, l...)
+	for i := range out {
+		out[i].ASPath = path
 	}
 	return out
 }

@@ -47,6 +47,13 @@ func TestLearnedRoutes(t *testing.T) {
 		b.learns("gw", "2001:db8:2::/48: tunnel/a")
 		r2.withdraw("172.16.0.0/16")
 	})
+	b.run("so does AS 0, which no AS_PATH may have", func() {
+		r2.announce(route{prefix: "172.16.0.0/16", path: []uint32{65021}})
+		b.learns("gw", "172.16.0.0/16: tunnel/b", "2001:db8:2::/48: tunnel/a")
+		r2.announce(route{prefix: "172.16.0.0/16", path: []uint32{65021, 0}})
+		b.learns("gw", "2001:db8:2::/48: tunnel/a")
+		r2.withdraw("172.16.0.0/16")
+	})
 	b.run("guards", func() {
 		r1.announce(
 			route{prefix: "0.0.0.0/0"}, route{prefix: "::/0"}, route{prefix: "10.0.0.0/8"}, // covering is fine

@@ -2,7 +2,9 @@ package gobgp
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -93,8 +95,8 @@ func peer(s bgp.Speaker, n bgp.Neighbor, restarting bool) (*api.Peer, error) {
 
 func seconds(d time.Duration) uint64 { return uint64(d / time.Second) }
 
-// localPath is a route that we originate for an audience. The unspecified next hop becomes our end of each session.
-func localPath(p netip.Prefix, audience bgp.Audience) (*apiutil.Path, error) {
+// localPath is a route that we originate. The unspecified next hop becomes our end of each session.
+func localPath(p netip.Prefix, o bgp.Originated) (*apiutil.Path, error) {
 	nlri, err := gobgpbgp.NewIPAddrPrefix(p)
 	if err != nil {
 		return nil, fmt.Errorf("prefix %v: %w", p, err)
@@ -111,9 +113,21 @@ func localPath(p netip.Prefix, audience bgp.Audience) (*apiutil.Path, error) {
 	path.Attrs = []gobgpbgp.PathAttributeInterface{
 		gobgpbgp.NewPathAttributeOrigin(gobgpbgp.BGP_ORIGIN_ATTR_TYPE_IGP),
 		next,
-		gobgpbgp.NewPathAttributeLocalPref(prefLocal + uint32(audience)),
+		gobgpbgp.NewPathAttributeLocalPref(prefLocal + uint32(o.To)),
+	}
+	if len(o.ASPath) > 0 {
+		path.Attrs = append(path.Attrs, asPath(o.ASPath))
 	}
 	return path, nil
+}
+
+// asPath is a sequence of ASNs as segments of at most 255, the most that a segment's length octet can say (RFC 4271 §4.3).
+func asPath(asns []uint32) *gobgpbgp.PathAttributeAsPath {
+	var segments []gobgpbgp.AsPathParamInterface
+	for part := range slices.Chunk(asns, math.MaxUint8) {
+		segments = append(segments, gobgpbgp.NewAs4PathParam(gobgpbgp.BGP_ASPATH_ATTR_TYPE_SEQ, part))
+	}
+	return gobgpbgp.NewPathAttributeAsPath(segments)
 }
 
 // localAddress is our end of the session; empty leaves the choice to the kernel's routing in the VRF.

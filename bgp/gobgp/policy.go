@@ -19,12 +19,12 @@ const (
 	exportPolicy = "export"
 )
 
-// LOCAL_PREF says inside the speaker where a route comes from. It is the one attribute that nobody outside can set (it is dropped
-// from what eBGP neighbors send, and import policy overwrites that of iBGP ones) and that does not leave (it is not sent on eBGP,
-// and export policy overwrites it on iBGP). Our own routes have the higher values and so stay best. Zero cannot be matched.
+// LOCAL_PREF says inside the speaker who is to hear of a route that we originate. It is the one attribute that nobody outside can set
+// (it is dropped from what eBGP neighbors send, and import policy overwrites that of iBGP ones) and that does not leave (it is not sent
+// on eBGP, and export policy overwrites it on iBGP). Ours are above all learned ones: what is originated is GoBGP's best path, and
+// learned paths, which no statement exports, are beneath it. Zero cannot be matched.
 const (
-	prefFabric    = 90
-	prefCustomer  = 100
+	prefLearned   = 100
 	prefLocal     = 200 // plus a bgp.Audience
 	prefDefault   = 100 // what an iBGP neighbor sees
 	localAudience = int(bgp.ToCustomer | bgp.ToFabric)
@@ -56,9 +56,12 @@ func (b *builder) importStatements(s bgp.Speaker) {
 
 	// A path that has come back to us. GoBGP's own check skips such an UPDATE, and the route it replaces stays in the table; refused
 	// by policy, it withdraws that route. The parentheses keep GoBGP from its shortcut that does not look into AS_SETs.
-	own := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_AS_PATH, Name: "own-asn", List: []string{fmt.Sprintf("_(%d)_", s.ASN)}}
-	b.sets = append(b.sets, own)
-	b.refuse(&api.Conditions{AsPathSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: own.Name}})
+	// AS 0 makes an AS_PATH malformed (RFC 7607), which GoBGP does not look at.
+	never := &api.DefinedSet{
+		DefinedType: api.DefinedType_DEFINED_TYPE_AS_PATH, Name: "never", List: []string{fmt.Sprintf("_(%d)_", s.ASN), "_(0)_"},
+	}
+	b.sets = append(b.sets, never)
+	b.refuse(&api.Conditions{AsPathSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: never.Name}})
 
 	customers := ofKind(s.Neighbors, bgp.Customer)
 	if len(customers) > 0 {
@@ -77,7 +80,7 @@ func (b *builder) importStatements(s bgp.Speaker) {
 				b.refuse(&api.Conditions{NeighborSet: neighbors, PrefixSet: set})
 			}
 		}
-		b.accept(&api.Conditions{NeighborSet: all}, normalised(prefCustomer))
+		b.accept(&api.Conditions{NeighborSet: all}, learned())
 	}
 	for i, n := range ofKind(s.Neighbors, bgp.Fabric) {
 		name := fmt.Sprintf("fabric-%d", i)
@@ -86,55 +89,35 @@ func (b *builder) importStatements(s bgp.Speaker) {
 			b.refuse(&api.Conditions{NeighborSet: neighbor, PrefixSet: set})
 		}
 		for _, set := range b.prefixSets(name+"-accept", n.Accept) {
-			b.accept(&api.Conditions{NeighborSet: neighbor, PrefixSet: set}, normalised(prefFabric))
+			b.accept(&api.Conditions{NeighborSet: neighbor, PrefixSet: set}, learned())
 		}
 	}
 }
 
-// normalised sets what a neighbor must not use to be preferred, and marks the side that the route comes from.
-func normalised(pref uint32) *api.Actions {
-	return &api.Actions{
-		LocalPref:    &api.LocalPrefAction{Value: pref},
-		Med:          &api.MedAction{Type: api.MedAction_TYPE_REPLACE, Value: 0},
-		OriginAction: &api.OriginAction{Origin: api.OriginType_ORIGIN_TYPE_IGP},
-	}
+// learned keeps a neighbor's own LOCAL_PREF from putting a path above what we originate.
+func learned() *api.Actions {
+	return &api.Actions{LocalPref: &api.LocalPrefAction{Value: prefLearned}}
 }
 
+// exportStatements announce what we originate for each side. Nothing else is accepted: GoBGP passes on no learned route by itself.
 func (b *builder) exportStatements(s bgp.Speaker) {
-	for i, group := range groups(ofKind(s.Neighbors, bgp.Customer), exportKey(s)) {
-		neighbors := b.neighborSet(fmt.Sprintf("customers-export-%d", i), group)
-		b.exportLocal(neighbors, bgp.ToCustomer, exported(s, group[0]))
-		if s.AllowTransit {
-			b.exportLearned(neighbors, exported(s, group[0]))
+	for _, side := range []struct {
+		kind     bgp.Kind
+		audience bgp.Audience
+	}{{bgp.Customer, bgp.ToCustomer}, {bgp.Fabric, bgp.ToFabric}} {
+		for i, group := range groups(ofKind(s.Neighbors, side.kind), exportKey(s)) {
+			neighbors := b.neighborSet(fmt.Sprintf("%s-export-%d", side.kind, i), group)
+			for a := 1; a <= localAudience; a++ {
+				if bgp.Audience(a)&side.audience != 0 {
+					b.export(&api.Conditions{
+						NeighborSet: neighbors,
+						RouteType:   api.Conditions_ROUTE_TYPE_LOCAL,
+						LocalPrefEq: &api.LocalPrefEq{Value: uint32(prefLocal + a)},
+					}, exported(s, group[0]))
+				}
+			}
 		}
 	}
-	for i, group := range groups(ofKind(s.Neighbors, bgp.Fabric), exportKey(s)) {
-		neighbors := b.neighborSet(fmt.Sprintf("fabric-export-%d", i), group)
-		b.exportLocal(neighbors, bgp.ToFabric, exported(s, group[0]))
-		b.exportLearned(neighbors, exported(s, group[0]))
-	}
-}
-
-// exportLocal announces the routes that we originate for an audience.
-func (b *builder) exportLocal(to *api.MatchSet, audience bgp.Audience, actions *api.Actions) {
-	for a := 1; a <= localAudience; a++ {
-		if bgp.Audience(a)&audience != 0 {
-			b.export(&api.Conditions{
-				NeighborSet: to,
-				RouteType:   api.Conditions_ROUTE_TYPE_LOCAL,
-				LocalPrefEq: &api.LocalPrefEq{Value: uint32(prefLocal + a)},
-			}, actions)
-		}
-	}
-}
-
-// exportLearned announces what customers have announced.
-func (b *builder) exportLearned(to *api.MatchSet, actions *api.Actions) {
-	b.export(&api.Conditions{
-		NeighborSet: to,
-		RouteType:   api.Conditions_ROUTE_TYPE_EXTERNAL,
-		LocalPrefEq: &api.LocalPrefEq{Value: prefCustomer},
-	}, actions)
 }
 
 func exportKey(s bgp.Speaker) func(bgp.Neighbor) string {
@@ -154,8 +137,6 @@ func exported(s bgp.Speaker, n bgp.Neighbor) *api.Actions {
 	}
 	switch internal := n.PeerASN == s.ASN; {
 	case internal:
-		// GoBGP leaves the next hop of a learned route alone on iBGP, where it would be a customer's inside address.
-		a.Nexthop = &api.NexthopAction{Self: true}
 		a.LocalPref = &api.LocalPrefAction{Value: prefDefault}
 	case n.Prepend > 0:
 		a.AsPrepend = &api.AsPrependAction{Asn: s.ASN, Repeat: uint32(n.Prepend)}

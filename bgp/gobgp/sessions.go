@@ -2,7 +2,6 @@ package gobgp
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -213,30 +212,11 @@ func (v *view) snapshotSessions() []bgp.Session {
 	for addr, s := range v.sessions {
 		out := s.Session
 		out.Accepted = accepted[addr]
-		switch {
-		case out.State == bgp.Established:
-			out.Message = v.sameRouterID(s)
-		case out.Message == "":
+		if out.State != bgp.Established && out.Message == "" {
 			out.Message = waiting
 		}
 		l = append(l, out)
 	}
 	slices.SortFunc(l, func(a, b bgp.Session) int { return cmp.Compare(a.Neighbor, b.Neighbor) })
 	return l
-}
-
-// sameRouterID warns of two neighbors with one router ID between which routes should pass: GoBGP takes them for one router and
-// never announces to the one what it has learned from the other. Two tunnels to one customer device are no such case.
-func (v *view) sameRouterID(s *session) string {
-	var names []string
-	for _, o := range v.sessions {
-		passes := o.Kind != s.Kind || v.transit && s.Kind == bgp.Customer && o.PeerASN != s.PeerASN
-		if o != s && passes && o.State == bgp.Established && o.PeerRouterID == s.PeerRouterID {
-			names = append(names, o.Neighbor)
-		}
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("router ID %v is also that of %s: routes do not pass between them", s.PeerRouterID, slices.Min(names))
 }

@@ -19,7 +19,6 @@ type view struct {
 
 	mu       sync.Mutex
 	epoch    int // counts servers: what one reports after it was stopped is not for the next one's sessions
-	transit  bool
 	sessions map[netip.Addr]*session
 	routes   map[netip.Prefix]map[netip.Addr]bgp.Path
 	learned  []bgp.Learned // from routes, made when first asked for; nil when routes changed
@@ -80,13 +79,6 @@ func (v *view) suspend(addr netip.Addr, message string) {
 		s.Received, s.Accepted, s.Announced = 0, 0, 0
 	}
 	v.dropRoutes(addr)
-}
-
-// setTransit says whether routes pass between customers.
-func (v *view) setTransit(on bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.transit = on
 }
 
 // begin returns the epoch that the events of a new server carry.
