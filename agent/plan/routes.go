@@ -36,6 +36,8 @@ type member struct {
 	gateway netip.Addr
 	tunnel  string
 	usable  bool
+	// asPath is what others are told of a learned path.
+	asPath []uint32
 }
 
 type candidate struct {
@@ -152,7 +154,9 @@ func (g *Gateway) learned(run Running) (out []candidate, over int) {
 		var targets []string
 		for _, p := range l.Paths {
 			name := p.Neighbor[strings.IndexByte(p.Neighbor, '/')+1:]
-			c.asPath = p.ASPath
+			if len(c.members) == 0 {
+				c.asPath = p.ASPath
+			}
 			if p.Kind == bgp.Fabric {
 				if a := g.attachment(name); a != nil {
 					c.rank = rank{hopAttachment, sourceEBGP}
@@ -162,7 +166,9 @@ func (g *Gateway) learned(run Running) (out []candidate, over int) {
 				}
 			} else if t := g.tunnel(name); t != nil {
 				c.rank = rank{hopConnection, sourceEBGP}
-				c.members = append(c.members, tunnelMember(t, l.Prefix, run))
+				m := tunnelMember(t, l.Prefix, run)
+				m.asPath = t.learnedPath(p.ASPath)
+				c.members = append(c.members, m)
 				targets = append(targets, t.Connection)
 			}
 		}

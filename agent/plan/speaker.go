@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -11,7 +12,7 @@ import (
 // there only waits in timers. routing must be the selection for the same run: what is announced to the VPC is what this host can
 // reach right now.
 func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
-	s := bgp.Speaker{Gateway: g.Name, ASN: g.ASN, RouterID: g.RouterID, Device: g.VRF, AllowTransit: g.AllowTransit}
+	s := bgp.Speaker{Gateway: g.Name, ASN: g.ASN, RouterID: g.RouterID, Device: g.VRF}
 	own := g.attachmentPrefixes()
 	for i := range g.Tunnels {
 		t := &g.Tunnels[i]
@@ -40,7 +41,8 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 			IPv4: g.IPv4, IPv6: g.IPv6, Accept: a.Prefixes,
 		})
 	}
-	s.Announcements = g.announcements(routing)
+	fabric := slices.ContainsFunc(s.Neighbors, func(n bgp.Neighbor) bool { return n.Kind == bgp.Fabric })
+	s.Announcements = g.announcements(routing, fabric)
 	return s
 }
 
@@ -53,18 +55,57 @@ func (g *Gateway) attachmentPrefixes() []netip.Prefix {
 	return slices.Compact(out)
 }
 
-// announcements: to customers, attachments' prefixes and static routes into attachments; to the VPC, static routes over a connection
-// that has a tunnel up. Learned routes are passed on by the speaker itself.
-func (g *Gateway) announcements(routing Routing) []bgp.Announcement {
+// announcements: to customers, attachments' prefixes and static routes into attachments, with AllowTransit also what other customers have
+// announced; to the VPC, when a peer there is to hear it, static routes over a connection that has a tunnel up and what customers have
+// announced. Only selected routes are among them, and none that is over the quota.
+func (g *Gateway) announcements(routing Routing, fabric bool) []bgp.Announcement {
 	var out []bgp.Announcement
 	for prefix, chosen := range routing.selected {
-		switch r := chosen[0].rank; {
-		case r.hop == hopAttachment && r.source != sourceEBGP:
-			out = append(out, bgp.Announcement{Prefix: prefix, To: bgp.Customer})
-		case r.hop == hopConnection && r.source == sourceStatic:
-			out = append(out, bgp.Announcement{Prefix: prefix, To: bgp.Fabric})
+		r := chosen[0].rank
+		if r.hop == hopAttachment {
+			if r.source != sourceEBGP {
+				out = append(out, bgp.Announcement{Prefix: prefix, To: bgp.Customer})
+			}
+			continue
+		}
+		var path []uint32
+		if r.source == sourceEBGP {
+			if path = chosen[0].announcedPath(); path == nil {
+				continue
+			}
+			if g.AllowTransit {
+				out = append(out, bgp.Announcement{Prefix: prefix, To: bgp.Customer, ASPath: path})
+			}
+		}
+		if fabric {
+			out = append(out, bgp.Announcement{Prefix: prefix, To: bgp.Fabric, ASPath: path})
 		}
 	}
-	slices.SortFunc(out, func(a, b bgp.Announcement) int { return bgp.ComparePrefixes(a.Prefix, b.Prefix) })
+	slices.SortFunc(out, func(a, b bgp.Announcement) int {
+		return cmp.Or(bgp.ComparePrefixes(a.Prefix, b.Prefix), cmp.Compare(a.To, b.To))
+	})
 	return out
+}
+
+// announcedPath is the AS_PATH of the first of the equal paths that carries traffic; nil when there is none.
+func (c candidate) announcedPath() []uint32 {
+	for _, m := range c.members {
+		if m.usable && len(m.asPath) > 0 {
+			return m.asPath
+		}
+	}
+	return nil
+}
+
+// learnedPath is what others are told of a path over the tunnel. The customer's ASN is always in it, or the route would come back to
+// the customer: a route found in the kernel at the start has no AS_PATH, and a route server's need not have the server's own ASN. Over a
+// tunnel without BGP nothing can have been learned.
+func (t *Tunnel) learnedPath(asPath []uint32) []uint32 {
+	switch {
+	case !t.BGP:
+		return nil
+	case slices.Contains(asPath, t.CustomerASN):
+		return asPath
+	}
+	return append([]uint32{t.CustomerASN}, asPath...)
 }

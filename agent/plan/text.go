@@ -126,7 +126,11 @@ func writeSpeaker(b *strings.Builder, s bgp.Speaker) {
 		b.WriteByte('\n')
 	}
 	for _, a := range s.Announcements {
-		fmt.Fprintf(b, "    announce %s to %s\n", a.Prefix, a.To)
+		fmt.Fprintf(b, "    announce %s to %s", a.Prefix, a.To)
+		if len(a.ASPath) > 0 {
+			fmt.Fprintf(b, " path %v", a.ASPath)
+		}
+		b.WriteByte('\n')
 	}
 }
 
