@@ -20,6 +20,7 @@ test: test-unit test-lab ## install what is missing and run every test: unit tes
 test-unit: cc ## unit tests only, with the race detector
 	go vet ./...
 	go test -race ./...
+	go test -run '^(TestRestart|TestHelper)$$' ./bgp/gobgp # GoBGP's graceful restart races with itself: see restart_test.go
 
 test-lab: build ## scenarios and kernel tests only; here where the kernel can, else in a VM
 	go run ./test/suite -results $(RESULTS)
