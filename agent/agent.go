@@ -21,7 +21,6 @@ import (
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
-	"github.com/bordergw/bordergw/bgp/gobgp"
 	"github.com/bordergw/bordergw/dataplane"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
@@ -38,13 +37,23 @@ type Source interface {
 	Status() *apiv1.SourceStatus
 }
 
-// Firewall is the part of *firewall.Driver that the agent uses. Unlike the other drivers it has no kernel that can be exchanged.
+// Firewall is the part of *firewall.Driver that the agent uses. Unlike others it has no kernel that can be exchanged.
 type Firewall interface {
 	Apply(ctx context.Context, want firewall.Gateway) error
 	Remove(ctx context.Context, gateway string) error
 	Sweep(ctx context.Context) error
 	Watch(ctx context.Context, emit func(dataplane.Hint)) error
 	Invalidate()
+}
+
+// BGP is the part of *gobgp.Driver that the agent uses. Its peers are on the network and cannot be exchanged without it.
+type BGP interface {
+	Apply(ctx context.Context, s bgp.Speaker) (bgp.Result, error)
+	Remove(ctx context.Context, gateway string) error
+	Sessions(gateway string) []bgp.Session
+	Routes(gateway string) []bgp.Learned
+	Watch(ctx context.Context, emit func(bgp.Event))
+	Run(ctx context.Context) error
 }
 
 // Drivers are the hands of the agent.
@@ -54,7 +63,7 @@ type Drivers struct {
 	Route    *route.Driver
 	Firewall Firewall
 	Probe    *probe.Driver
-	BGP      *gobgp.Driver
+	BGP      BGP
 }
 
 // Options of an Agent; all fields are needed.

@@ -47,7 +47,9 @@ type world struct {
 
 	agent *Agent
 	bgp   *gobgp.Driver
-	stop  func()
+	// speakers takes the place of bgp when it is set.
+	speakers BGP
+	stop     func()
 }
 
 // inWorld runs a test in a bubble. No agent runs yet and the folder is empty.
@@ -74,13 +76,17 @@ func (w *world) start() {
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.folder.begin()
 	w.bgp = gobgp.New(gobgp.Options{Log: log})
+	speakers := BGP(w.bgp)
+	if w.speakers != nil {
+		speakers = w.speakers
+	}
 	w.agent = New(Options{
 		Version: "test", Source: w.folder, Log: log, MaxBGPRoutes: 300,
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
 			Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},
 		Drivers: Drivers{
 			Charon: charon.New(charon.Options{Dial: w.charon.Dial, Log: log}), Link: link.New(w.kernel, w.kernel.SysctlRoot(), log),
-			Route: route.New(w.kernel, log), Firewall: w.firewall, Probe: probe.New(probe.Options{Log: log, Listen: w.peers.listen}), BGP: w.bgp,
+			Route: route.New(w.kernel, log), Firewall: w.firewall, Probe: probe.New(probe.Options{Log: log, Listen: w.peers.listen}), BGP: speakers,
 		},
 	})
 	w.folder.changed = w.agent.SourceChanged

@@ -24,6 +24,7 @@ type tenant struct {
 	routing     string
 	routes      []string
 	attached    bool
+	peer        string // of the attachment, in YAML flow style without braces
 	// specs are further fields of a tunnel, by name, in YAML flow style without braces.
 	specs map[string]string
 	// without leaves a tunnel out.
@@ -46,7 +47,11 @@ func (c tenant) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kind: BorderGateway\nname: %s\nspec:\n  asn: %d\n", c.name, c.asn)
 	if c.attached {
-		fmt.Fprintf(&b, "  attachments: [{name: vpc, interface: vpc%d, prefixes: [%s]}]\n", c.number, vpc)
+		peer := ""
+		if c.peer != "" {
+			peer = ", peer: {" + c.peer + "}"
+		}
+		fmt.Fprintf(&b, "  attachments: [{name: vpc, interface: vpc%d, prefixes: [%s]%s}]\n", c.number, vpc, peer)
 	}
 	var routes []string
 	for _, r := range c.routes {

@@ -8,6 +8,7 @@ import (
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/bgp"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/link"
 )
@@ -108,7 +109,9 @@ func (w *worker) applyLinks(ctx context.Context, g *plan.Gateway, run plan.Runni
 
 func (w *worker) applyPlan(ctx context.Context, p plan.Plan, run plan.Running, problems *problems) {
 	g := p.Gateway
+	w.withdraw(ctx, p.Speaker, problems)
 	routes, err := w.drivers.Route.Apply(ctx, p.Routing.Desired)
+	known := err == nil
 	if err != nil {
 		problems.add("BorderGateway/"+g.Name, err)
 	}
@@ -126,13 +129,7 @@ func (w *worker) applyPlan(ctx context.Context, p plan.Plan, run plan.Running, p
 		w.up[name] = run.Tunnels[name].Up && g.Tunnels[i].AdminUp
 	}
 
-	speaker, err := w.drivers.BGP.Apply(ctx, p.Speaker)
-	if err != nil {
-		problems.add("BorderGateway/"+g.Name, err)
-	}
-	for neighbor, err := range speaker.Errors {
-		problems.add("BorderGateway/"+g.Name+"/"+neighbor, err)
-	}
+	w.speak(ctx, p.Speaker, p.Routing.Desired, routes, known, problems)
 
 	loaded, err := w.drivers.Charon.Apply(ctx, g.Name, p.Charon)
 	switch {
@@ -156,6 +153,7 @@ func (w *worker) applyPlan(ctx context.Context, p plan.Plan, run plan.Running, p
 
 // remove takes everything of the gateway away, routes first, and says whether all of it is gone.
 func (w *worker) remove(ctx context.Context) bool {
+	w.spoken = bgp.Speaker{}
 	err := errors.Join(
 		w.drivers.BGP.Remove(ctx, w.name),
 		w.drivers.Route.Remove(ctx, w.name),

@@ -48,7 +48,9 @@ type worker struct {
 	up       map[string]bool
 	children map[string]bool
 	// suites are what tunnels last negotiated: a tunnel that is down for a moment keeps its MTU.
-	suites   map[string]plan.TunnelRunning
+	suites map[string]plan.TunnelRunning
+	// spoken is what the BGP driver was given last.
+	spoken   bgp.Speaker
 	stale    []bgp.Learned
 	staleEnd time.Time
 	stats    status.ReconcileStats
