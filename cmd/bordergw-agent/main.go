@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -31,7 +32,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	path := flags.String("config", "/etc/bordergw/agent.yaml", "the agent's configuration `FILE`")
 	check := flags.Bool("check", false, "validate the configuration and its manifests, print every finding, and exit with 0 or 1")
 	printVersion := flags.Bool("version", false, "print the version and exit")
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
 		return 2
 	}
 	if flags.NArg() > 0 {

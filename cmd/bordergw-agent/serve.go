@@ -40,6 +40,8 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 	if err != nil {
 		return fmt.Errorf("local API: %w", err)
 	}
+	// The server closes it too; this is for what keeps the server from starting.
+	defer api.Close()
 	var scrape net.Listener
 	if address := c.GetMetrics().GetListen(); address != "" {
 		if scrape, err = net.Listen("tcp", address); err != nil {
