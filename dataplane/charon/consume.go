@@ -103,7 +103,7 @@ func (d *Driver) foldSA(event, conn string, m, body *vici.Message, now time.Time
 		up := m.Get("up") == "yes"
 		switch event {
 		case "ike-updown":
-			d.foldIKE(t, ike, up, at)
+			regular = d.foldIKE(t, ike, up, at)
 		case "ike-update":
 			ike.local, ike.remote = endpoint(m, "local"), endpoint(m, "remote")
 			t.sas.ikeUp(ike, at)
@@ -130,20 +130,22 @@ func (d *Driver) foldSA(event, conn string, m, body *vici.Message, now time.Time
 	return regular
 }
 
-func (d *Driver) foldIKE(t *tunnel, ike *ikeSA, up bool, at stamp) {
+// foldIKE takes an ike-updown; false asks for a listing.
+func (d *Driver) foldIKE(t *tunnel, ike *ikeSA, up bool, at stamp) bool {
 	if up {
 		t.sas.ikeUp(ike, at)
 		d.talks.get(ike.id).established = true
-		return
+		return true
 	}
 	if known := t.sas.ikes[ike.id]; known != nil && known.established() {
 		d.talks.get(ike.id).established = true
 	}
-	t.sas.ikeDown(ike.id)
+	regular := t.sas.ikeDown(ike)
 	// Only the one of our own attempt ends it. Why is in the log, which may come later.
 	if ike.connecting() && ike.initiator {
 		d.endAttempt(t, true)
 	}
+	return regular
 }
 
 // foldStranger learns addresses of IKE_SAs that charon has no connection for yet.

@@ -215,6 +215,40 @@ func TestFaultRekeyings(t *testing.T) {
 	})
 }
 
+// IKEv1 moves CHILD_SAs to a new IKE_SA without an event: whether a listing comes in between or not, the tunnel stays up all the time.
+func TestFaultReauthenticationV1(t *testing.T) {
+	for _, listed := range []bool{true, false} {
+		inBubble(t, Options{}, nil, func(b *bench) {
+			v1 := wanted("a")
+			v1.Version, v1.IKEProposals = 1, []string{"aes256-sha256-modp2048"}
+			b.apply("gw", v1)
+			b.pass(20 * time.Second)
+			b.took()
+			first := b.wantUp("a", 1).Children[0]
+			finish := b.s.ReauthenticateV1("bgw-a")
+			if listed {
+				if err := b.d.Refresh(b.Context()); err != nil {
+					t.Fatal(err)
+				}
+				b.wantUp("a", 1)
+			}
+			finish()
+			b.pass(time.Minute)
+			if st := b.wantUp("a", 1); st.Children[0].UniqueID != first.UniqueID || st.Children[0].IKEUniqueID == first.IKEUniqueID || st.Establishments != 1 {
+				t.Errorf("listed %v: %+v became %+v", listed, first, st)
+			}
+			if n := b.count("initiate bgw-a"); n != 1 || len(b.took(FailureSeen)) > 0 {
+				t.Errorf("listed %v: %d attempts", listed, n)
+			}
+			b.s.PeerCloses("bgw-a")
+			synctest.Wait()
+			if st := b.d.State("a"); st.Failures["CLOSED_BY_PEER"] != 1 {
+				t.Errorf("listed %v: the end of the new IKE_SA was missed: %+v", listed, st)
+			}
+		})
+	}
+}
+
 func TestTrafficNeverGoesBack(t *testing.T) {
 	inBubble(t, Options{}, nil, func(b *bench) {
 		b.apply("gw", wanted("a"))

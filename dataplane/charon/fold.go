@@ -78,16 +78,20 @@ func grown(now, before uint64) uint64 {
 }
 
 // ikeUp and ikeDown fold ike-updown. The down event of an IKE_SA takes all its CHILD_SAs along; their own, which follow, have the last
-// counters.
+// counters. Not so with IKEv1, where the new IKE_SA adopts the old one's CHILD_SAs and no event says so (adopt_children_job.c,
+// task_manager_v1.c): there a CHILD_SA ends with its own event only. ikeDown reports false when a listing has to tell whose they are.
 func (s *saSet) ikeUp(sa *ikeSA, at stamp) { s.putIKE(sa, at) }
 
-func (s *saSet) ikeDown(id uint32) {
-	delete(s.ikes, id)
+func (s *saSet) ikeDown(sa *ikeSA) bool {
+	delete(s.ikes, sa.id)
+	regular := true
 	for _, c := range s.children {
-		if c.IKEUniqueID == id {
-			c.live = false
+		if c.IKEUniqueID == sa.id {
+			c.live = c.live && sa.version == 1
+			regular = regular && !c.live
 		}
 	}
+	return regular
 }
 
 // ikeRekey folds ike-rekey: CHILD_SAs move to the new IKE_SA without events of their own.
@@ -139,7 +143,8 @@ func (s *saSet) childRekey(ike *ikeSA, old, fresh *childSA, at stamp) bool {
 	return regular
 }
 
-// listed folds one item of a listing. charon holds the IKE_SA while it lists it, so its CHILD_SAs are exactly those in the item.
+// listed folds one item of a listing. charon holds the IKE_SA while it lists it, so its CHILD_SAs are exactly those in the item. One that
+// is no longer there may have moved to an IKE_SA that is listed later: the end of the listing decides.
 func (s *saSet) listed(m *vici.Message, at stamp) bool {
 	sa, ok := parseIKE(m)
 	if !ok {
@@ -148,7 +153,7 @@ func (s *saSet) listed(m *vici.Message, at stamp) bool {
 	wasUp := s.up()
 	sa = s.putIKE(sa, at)
 	if sa.state == "DELETING" || sa.state == "DESTROYING" {
-		s.ikeDown(sa.id)
+		s.ikeDown(sa)
 		return true
 	}
 	present := make(map[uint32]bool)
@@ -163,7 +168,11 @@ func (s *saSet) listed(m *vici.Message, at stamp) bool {
 			s.establishments++
 		}
 	}
-	maps.DeleteFunc(s.children, func(id uint32, c *childSA) bool { return c.IKEUniqueID == sa.id && !present[id] })
+	for id, c := range s.children {
+		if c.IKEUniqueID == sa.id && !present[id] {
+			c.seen = at.epoch - 1
+		}
+	}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package charontest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,6 +35,8 @@ type ikeSA struct {
 	initiator   bool
 	gone        bool
 	children    []*childSA
+	// version of IKE; 0 means 2.
+	version int
 }
 
 type childSA struct {
@@ -199,6 +202,31 @@ func (s *Server) RekeyIKE(name string) {
 	})
 }
 
+// ReauthenticateV1 begins to replace the IKE_SAs of a connection as IKEv1 does: the new one has the CHILD_SAs at once, before it is
+// established, and nothing says so. finish ends that: the new one is established, the old one deleted.
+func (s *Server) ReauthenticateV1(name string) (finish func()) {
+	var fresh, old []*ikeSA
+	s.each(name, func(sa *ikeSA) {
+		s.nextID++
+		sa.version = 1
+		n := &ikeSA{name: name, state: "CONNECTING", id: s.nextID, conn: sa.conn, initiator: sa.initiator, version: 1, children: sa.children}
+		sa.children = nil
+		s.ikes = append(s.ikes, n)
+		fresh, old = append(fresh, n), append(old, sa)
+	})
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, sa := range fresh {
+			s.establish(sa)
+		}
+		for _, sa := range old {
+			s.log(sa, fmt.Sprintf("received DELETE for IKE_SA %s[%d]", sa.name, sa.id))
+			s.remove(sa)
+		}
+	}
+}
+
 // Lose removes a connection's SAs without any event.
 func (s *Server) Lose(name string) { s.each(name, s.forget) }
 
@@ -269,7 +297,7 @@ func (sa *ikeSA) childMessage(child *childSA, head ...string) *vici.Message {
 }
 
 func (sa *ikeSA) fields() *vici.Message {
-	m := new(vici.Message).Set("uniqueid", strconv.FormatUint(uint64(sa.id), 10)).Set("version", "2").Set("state", sa.state)
+	m := new(vici.Message).Set("uniqueid", strconv.FormatUint(uint64(sa.id), 10)).Set("version", strconv.Itoa(cmp.Or(sa.version, 2))).Set("state", sa.state)
 	local, remote := "192.0.2.1", "192.0.2.2"
 	if sa.conn != nil {
 		local, remote = sa.conn.message.List("local_addrs")[0], sa.conn.message.List("remote_addrs")[0]
