@@ -186,7 +186,8 @@ func notified(name, line string) Failure {
 	child := strings.HasSuffix(line, "no CHILD_SA built")
 	switch name {
 	case "AUTHENTICATION_FAILED":
-		return Failure{AuthenticationFailed, "the peer refused our identity or key: " + line}
+		// The initiator asks for the remote identity (IDr), so a responder of another name refuses before it tells its own.
+		return Failure{AuthenticationFailed, "the peer refused our identity or key, or does not have the remoteId we asked for: " + line}
 	case "INVALID_HASH_INFORMATION", "PAYLOAD_MALFORMED":
 		return Failure{AuthenticationFailed, "the pre-shared keys probably differ: " + line}
 	case "NO_PROPOSAL_CHOSEN":
