@@ -31,9 +31,13 @@ type device struct {
 	own bool
 	// later leaves its start to the scenario.
 	later bool
+	// mayLose is set where IKE itself loses packets at a rekeying: in IKEv1 the initiator installs the new SA before its last message
+	// is with the responder, which has nothing to decrypt with until then.
+	mayLose bool
 
 	w                       *variety
 	host                    *lab.Host
+	wire                    *lab.Wire
 	charon                  *lab.Charon
 	address                 string // of the device itself
 	public                  string // as the cloud sees it
@@ -79,16 +83,18 @@ func (w *variety) add(i int, d *device) {
 	if d.behind == nil {
 		d.address = fmt.Sprintf("203.0.113.%d", 20+i)
 		d.public = d.address
-		w.Lab.Wire(d.host, "eth0", w.Internet, d.name, lab.WireOptions{A: []string{d.address + "/24"}})
+		d.wire = w.Lab.Wire(d.host, "eth0", w.Internet, d.name, lab.WireOptions{A: []string{d.address + "/24"}})
 		w.Internet.Enslave(d.name, "edge")
 		d.host.Route("default", "203.0.113.254")
 	} else {
 		d.address, d.public = fmt.Sprintf("192.168.%d.2", i), d.natAddress
-		w.Lab.Wire(d.host, "eth0", d.behind, d.name, lab.WireOptions{A: []string{d.address + "/24"},
+		d.wire = w.Lab.Wire(d.host, "eth0", d.behind, d.name, lab.WireOptions{A: []string{d.address + "/24"},
 			B: []string{fmt.Sprintf("192.168.%d.1/24", i)}})
 		d.host.Route("default", fmt.Sprintf("192.168.%d.1", i))
 	}
 	d.host.Address("lo", d.lan+"/32")
+	// Unlike many devices charon can be told to ignore a second IKE_SA_INIT of somebody who has one half-open, and IKEv1 needs it.
+	d.options.Extra += "\nblock_threshold = 64\n"
 	d.charon = d.host.Charon(d.options)
 	d.tunnel = lab.CustomerTunnel{Name: "cloud", Local: d.address, Remote: lab.GatewayA, PSK: d.psk, IfID: 1, Inside: d.insideCust + "/30"}
 	if d.customer != nil {
@@ -197,15 +203,17 @@ func (d *device) pings() {
 	}
 }
 
-// underPings pings every device's site 100 times a second until done returns nil, and at least for the given time. Every lost
-// echo fails the test.
+// underPings pings every device's site 100 times a second until done returns nil, and at least for the given time. A lost echo fails
+// the test, unless the device may lose some and its kernel counted it.
 func (w *variety) underPings(least, timeout time.Duration, size int, done func() error) {
 	w.t.Helper()
 	for _, d := range w.devices {
 		d.settle()
 	}
 	var pingers []*lab.Pinger
+	var before []uint64
 	for _, d := range w.devices {
+		before = append(before, d.unknownSPIs())
 		pingers = append(pingers, w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: d.lan, Interval: 10 * time.Millisecond, Size: size}))
 	}
 	start := time.Now()
@@ -216,13 +224,23 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 		return done()
 	})
 	for i, d := range w.devices {
-		s, st := pingers[i].Stop(), d.status()
-		w.t.Logf("%s: %d rekeys, %d establishments, %d echoes sent, %d lost, longest gap %v", d.name, st.Counters.Rekeys,
-			st.Counters.Establishments, s.Sent, s.Lost, s.LongestGap.Round(time.Millisecond))
-		if s.Lost > 0 {
+		s, st, unknown := pingers[i].Stop(), d.status(), d.unknownSPIs()-before[i]
+		w.t.Logf("%s: %d rekeys, %d establishments, %d echoes sent, %d lost, %d came before the device had their SA, longest gap %v", d.name,
+			st.Counters.Rekeys, st.Counters.Establishments, s.Sent, s.Lost, unknown, s.LongestGap.Round(time.Millisecond))
+		if s.Lost > 0 && (!d.mayLose || uint64(s.Lost) > unknown) {
 			w.t.Errorf("%s: echoes %v were lost", d.name, s.LostSeqs)
 		}
 	}
+}
+
+// unknownSPIs is how many ESP packets the device had no SA for.
+func (d *device) unknownSPIs() uint64 {
+	d.w.t.Helper()
+	counters, err := d.host.XfrmStat()
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	return counters["XfrmInNoStates"]
 }
 
 // rekeyed returns nil when every device's tunnel has replaced so many CHILD_SAs.

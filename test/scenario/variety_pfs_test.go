@@ -1,0 +1,40 @@
+//go:build lab
+
+package scenario
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bordergw/bordergw/test/lab"
+)
+
+// TestVarietyPFSMissing: esp.pfs REQUIRED against a device without. The first CHILD_SA comes with the IKE_SA and needs no group (RFC 7296
+// §1.2), so the tunnel is UP; the rekeying is refused, and says why before the SA ends.
+func TestVarietyPFSMissing(t *testing.T) {
+	d := &device{name: "no-group", spec: "esp: {lifetime: 40s}", customer: func(c *lab.CustomerTunnel) { c.ESPProposals = "aes256gcm16" }}
+	w := newVariety(t, d)
+	w.up()
+	up := time.Now()
+	d.pings()
+	lab.Eventually(t, startup, "the refusal in the counters, with the tunnel still UP", func() error {
+		if st := d.status(); st.Running != "UP" || st.Counters.Failures["NO_PROPOSAL_CHOSEN"] == 0 {
+			return fmt.Errorf("%+v", st)
+		}
+		return nil
+	})
+	t.Logf("the refusal is counted %v after the tunnel came up", time.Since(up).Round(time.Second))
+	d.pings()
+	w.Running(startup, "no-group=DOWN:NO_PROPOSAL_CHOSEN")
+	down := time.Now()
+	st := d.status()
+	t.Logf("DOWN %v after it came up: %s", down.Sub(up).Round(time.Second), st.Message)
+	if !strings.Contains(st.Message, "ESP") {
+		t.Errorf("message %q", st.Message)
+	}
+	// A new IKE_SA brings a CHILD_SA without a group again.
+	w.Running(startup, "no-group=UP")
+	t.Logf("UP again %v later", time.Since(down).Round(time.Second))
+}
