@@ -21,12 +21,14 @@ type content struct {
 	same map[pair]bool
 	// mss4 and mss6 are the largest segment sizes by device.
 	mss4, mss6 map[string]uint16
+	// wire is what is counted of encrypted packets.
+	wire map[flow]bool
 }
 
 func newContent() content {
 	return content{
 		tunnels: make(map[string]bool), guarded: make(map[string]bool), same: make(map[pair]bool),
-		mss4: make(map[string]uint16), mss6: make(map[string]uint16),
+		mss4: make(map[string]uint16), mss6: make(map[string]uint16), wire: make(map[flow]bool),
 	}
 }
 
@@ -34,7 +36,7 @@ func (c content) empty() bool { return len(c.tunnels) == 0 }
 
 func (c content) equal(o content) bool {
 	return maps.Equal(c.tunnels, o.tunnels) && maps.Equal(c.guarded, o.guarded) && maps.Equal(c.same, o.same) &&
-		maps.Equal(c.mss4, o.mss4) && maps.Equal(c.mss6, o.mss6)
+		maps.Equal(c.mss4, o.mss4) && maps.Equal(c.mss6, o.mss6) && maps.Equal(c.wire, o.wire)
 }
 
 // add puts a gateway's tunnels in.
@@ -52,6 +54,9 @@ func (c content) add(g Gateway) {
 		if t.MSS6 != 0 {
 			c.mss6[t.Interface] = t.MSS6
 		}
+		if e, ok := t.endpoints(); ok {
+			c.wire[flow{e, false}], c.wire[flow{e, true}] = true, true
+		}
 	}
 	for _, devices := range byConnection {
 		for _, in := range devices {
@@ -62,7 +67,8 @@ func (c content) add(g Gateway) {
 	}
 }
 
-// without returns what does not concern the devices that claimed tells of.
+// without returns what does not concern the devices that claimed tells of. What is counted of encrypted packets has no device and
+// stays.
 func (c content) without(claimed func(device string) bool) content {
 	keep := newContent()
 	device := func(name string) bool { return !claimed(name) }
@@ -71,6 +77,7 @@ func (c content) without(claimed func(device string) bool) content {
 	copyIf(keep.same, c.same, func(p pair) bool { return device(p.in) && device(p.out) })
 	copyIf(keep.mss4, c.mss4, device)
 	copyIf(keep.mss6, c.mss6, device)
+	copyIf(keep.wire, c.wire, func(flow) bool { return true })
 	return keep
 }
 

@@ -1,12 +1,14 @@
 // Package firewall keeps one nftables table, "bordergw" of family inet, which does two things to packets that the host
 // forwards between tunnels' devices and others: it keeps VPN connections of a gateway apart, and it lowers the segment
-// size that TCP connections negotiate to what fits a tunnel. Packets that touch no tunnel pass it unchanged.
+// size that TCP connections negotiate to what fits a tunnel. Packets that touch no tunnel pass it unchanged. The table
+// also counts each tunnel's encrypted packets, without a verdict on them.
 package firewall
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,8 +16,7 @@ import (
 	"github.com/bordergw/bordergw/dataplane"
 )
 
-// Counters are of packets that were dropped because they would have gone from one connection to another. They go on
-// through every change of the table, but not through a restart of the host.
+// Counters are of packets and of their bytes from the outermost IP header on.
 type Counters struct{ Packets, Bytes uint64 }
 
 // kernel is what the driver needs of nftables.
@@ -24,6 +25,8 @@ type kernel interface {
 	load() (t table, ok bool, err error)
 	// dropped reads the counters; they are zero when there is no table.
 	dropped() (Counters, error)
+	// wire reads the counters of encrypted packets; there are none when there is no table.
+	wire() (map[flow]Counters, error)
 	// replace makes the table, or swaps it for the present one, in one transaction.
 	replace(t table) error
 	// update changes the present table's sets and maps in one transaction. It fails when they are not as from says.
@@ -60,13 +63,15 @@ type Driver struct {
 	inherited content
 	loaded    bool
 	swept     bool
+	meters    map[flow]meter
 }
 
 // New returns a driver for the network namespace of the process. It has done nothing yet.
 func New(log *slog.Logger) *Driver { return newDriver(nft{}, log) }
 
 func newDriver(k kernel, log *slog.Logger) *Driver {
-	return &Driver{kernel: k, log: log, gateways: make(map[string]Gateway), inherited: newContent()}
+	return &Driver{kernel: k, log: log, gateways: make(map[string]Gateway), inherited: newContent(),
+		meters: make(map[flow]meter)}
 }
 
 // Apply makes the table right for one gateway; what it says of others stays. When nothing changes, nothing is sent. The
@@ -127,7 +132,8 @@ func (d *Driver) Invalidate() {
 	d.valid = false
 }
 
-// Dropped reads the counters of packets that were kept from going from one connection to another.
+// Dropped reads the counters of packets that were kept from going from one connection to another. They go on through every
+// change of the table, but not through a restart of the host.
 func (d *Driver) Dropped(ctx context.Context) (Counters, error) {
 	if err := ctx.Err(); err != nil {
 		return Counters{}, err
@@ -162,6 +168,10 @@ func (d *Driver) wanted() content {
 			claimed[t.Interface] = true
 		}
 	}
+	defer func() { // both addresses in common: nobody could say whose packets they are
+		users := d.users()
+		maps.DeleteFunc(c.wire, func(f flow, _ bool) bool { return users[f.Endpoints] > 1 })
+	}()
 	if d.swept {
 		return c
 	}
@@ -172,6 +182,7 @@ func (d *Driver) wanted() content {
 	copyIf(c.same, rest.same, func(pair) bool { return true })
 	copyIf(c.mss4, rest.mss4, all)
 	copyIf(c.mss6, rest.mss6, all)
+	copyIf(c.wire, rest.wire, func(flow) bool { return true })
 	return c
 }
 
@@ -195,6 +206,7 @@ func (d *Driver) sync() error {
 				return fmt.Errorf("delete table %s: %w", TableName, err)
 			}
 		}
+		d.renew(nil, nil)
 		d.applied, d.exists, d.valid = want, false, true
 		return nil
 	}
@@ -215,13 +227,18 @@ func (d *Driver) write(want table) error {
 	if d.exists && d.applied.mark == want.mark && d.applied.rules == want.rules {
 		err := d.kernel.update(d.applied.content, want.content)
 		if err == nil {
+			d.renew(d.applied.content.wire, want.content.wire)
 			return nil
 		}
 		d.log.Warn("nftables elements cannot be changed, replacing the table", "error", err)
 	}
+	if err := d.readWire(); err != nil {
+		d.log.Warn("encrypted packets since the last reading are not counted", "error", err)
+	}
 	if err := d.kernel.replace(want); err != nil {
 		return fmt.Errorf("replace table %s: %w", TableName, err)
 	}
+	d.renew(nil, want.content.wire)
 	return nil
 }
 

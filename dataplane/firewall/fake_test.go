@@ -14,6 +14,7 @@ type fake struct {
 	present  bool
 	table    table
 	replaced int // transactions, of either kind
+	wires    map[flow]Counters
 	faults   map[string]bool
 	watchers map[chan string]bool
 }
@@ -29,6 +30,7 @@ const (
 	replaceUnconfirmed = "replace takes effect but its acknowledgement is lost"
 	updateFails        = "update fails"
 	updateUnconfirmed  = "update takes effect but its acknowledgement is lost"
+	wireFails          = "counters of encrypted packets cannot be read"
 	eventLost          = "event lost silently"
 	eventsOverflow     = "event buffer overflow"
 )
@@ -56,6 +58,30 @@ func (f *fake) dropped() (Counters, error) {
 	return f.table.dropped, nil
 }
 
+func (f *fake) wire() (map[flow]Counters, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fault(wireFails) {
+		return nil, unix.EINTR
+	}
+	out := make(map[flow]Counters)
+	for w := range f.table.content.wire {
+		out[w] = f.wires[w]
+	}
+	return out, nil
+}
+
+// count is one packet each way; packets between endpoints that are in no set count nowhere.
+func (f *fake) count(e Endpoints, in, out uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for w, bytes := range map[flow]uint64{{e, false}: in, {e, true}: out} {
+		if f.table.content.wire[w] {
+			f.wires[w] = f.wires[w].plus(Counters{1, bytes})
+		}
+	}
+}
+
 func (f *fake) replace(t table) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,6 +96,7 @@ func (f *fake) replace(t table) error {
 	}
 	t.content = t.content.without(func(string) bool { return false }) // a copy
 	f.table, f.present = t, true
+	f.wires = make(map[flow]Counters)
 	if f.fault(replaceUnconfirmed) {
 		return unix.ENOBUFS
 	}
@@ -86,6 +113,11 @@ func (f *fake) update(from, to content) error {
 	if !f.present || !f.table.content.equal(from) {
 		return unix.ENOENT // an element to delete is not there, or one to add is
 	}
+	for w := range f.wires {
+		if !to.wire[w] {
+			delete(f.wires, w)
+		}
+	}
 	f.table.content = to.without(func(string) bool { return false }) // a copy
 	if f.fault(updateUnconfirmed) {
 		return unix.ENOBUFS
@@ -96,7 +128,7 @@ func (f *fake) update(from, to content) error {
 func (f *fake) remove() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.table, f.present = table{}, false
+	f.table, f.present, f.wires = table{}, false, nil
 	return nil
 }
 
@@ -141,7 +173,7 @@ func (f *fake) outside(change func()) {
 	}
 }
 
-func (f *fake) flush() { f.outside(func() { f.table, f.present = table{}, false }) }
+func (f *fake) flush() { f.outside(func() { f.table, f.present, f.wires = table{}, false, nil }) }
 
 func (f *fake) takeReplaced() int {
 	f.mu.Lock()

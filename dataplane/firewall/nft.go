@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -33,8 +34,8 @@ const (
 
 // rulesMark is the first rule's comment. Raise the number whenever the rules change: the table is then replaced.
 const (
-	rulesMark = "bordergw rules 1"
-	ruleCount = 7
+	rulesMark = "bordergw rules 2"
+	ruleCount = 15
 )
 
 // metaSDIFName is NFT_META_SDIFNAME (include/uapi/linux/netfilter/nf_tables.h): the name of the device that a packet
@@ -61,7 +62,10 @@ func (nft) table() *nftables.Table {
 }
 
 // sets are the table's sets and maps.
-type sets struct{ tunnels, guarded, same, mss4, mss6 *nftables.Set }
+type sets struct {
+	tunnels, guarded, same, mss4, mss6 *nftables.Set
+	wire                               map[flowKind]*nftables.Set
+}
 
 func newSets(t *nftables.Table) sets {
 	devices := func(name string) *nftables.Set {
@@ -75,7 +79,7 @@ func newSets(t *nftables.Table) sets {
 	same := devices(setSame)
 	same.KeyType = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
 	same.Concatenation = true
-	return sets{devices(setTunnels), devices(setGuarded), same, sizes(mapMSS4), sizes(mapMSS6)}
+	return sets{devices(setTunnels), devices(setGuarded), same, sizes(mapMSS4), sizes(mapMSS6), wireSets(t)}
 }
 
 func ifname(name string) []byte {
@@ -100,7 +104,8 @@ func (k nft) replace(want table) error {
 	c.AddTable(t)
 	c.AddObj(&nftables.CounterObj{Table: t, Name: counterDrops, Packets: want.dropped.Packets, Bytes: want.dropped.Bytes})
 	s := newSets(t)
-	for _, set := range []*nftables.Set{s.tunnels, s.guarded, s.same, s.mss4, s.mss6} {
+	all := slices.AppendSeq([]*nftables.Set{s.tunnels, s.guarded, s.same, s.mss4, s.mss6}, maps.Values(s.wire))
+	for _, set := range all {
 		if err := c.AddSet(set, nil); err != nil {
 			return fmt.Errorf("set %s: %w", set.Name, err)
 		}
@@ -109,6 +114,7 @@ func (k nft) replace(want table) error {
 		return err
 	}
 	addRules(c, t, s)
+	addWireRules(c, t, s.wire)
 	return c.Flush()
 }
 
@@ -133,6 +139,7 @@ func change(c *nftables.Conn, s sets, from, to content) error {
 		}),
 		changeSet(c, s.mss4, from.mss4, to.mss4, strings.Compare, sizeElement),
 		changeSet(c, s.mss6, from.mss6, to.mss6, strings.Compare, sizeElement),
+		changeWire(c, s.wire, from.wire, to.wire),
 	)
 }
 
@@ -237,7 +244,6 @@ func clamp(family byte, device expr.MetaKey, sizes *nftables.Set) []expr.Any {
 		syn, rst    = 1 << 1, 1 << 2
 		optionMSS   = 2 // RFC 9293 §3.2
 	)
-	equal := func(v byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: []byte{v}} }
 	toSize := lookup(sizes).(*expr.Lookup)
 	toSize.DestRegister, toSize.IsDestRegSet = reg1, true
 	return []expr.Any{

@@ -122,7 +122,15 @@ func readSets(c *nftables.Conn, t *nftables.Table, into content) error {
 				}
 			}
 		default:
-			continue
+			kind, ours := flowKinds()[s.Name]
+			if !ours {
+				continue
+			}
+			take = func(e nftables.SetElement) {
+				if f, ok := flowOf(kind, e.Key); ok {
+					into.wire[f] = true
+				}
+			}
 		}
 		elements, err := c.GetSetElements(s)
 		if err != nil {

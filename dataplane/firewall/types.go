@@ -1,5 +1,7 @@
 package firewall
 
+import "net/netip"
+
 // TableName is the name of the one nftables table (family inet) that belongs to bordergw.
 const TableName = "bordergw"
 
@@ -19,4 +21,7 @@ type Tunnel struct {
 	Connection string
 	// MSS4 and MSS6 are the largest TCP segment sizes in bytes for IPv4 and IPv6; 0 leaves that family alone.
 	MSS4, MSS6 uint16
+	// Local and Remote are the outer addresses, ours and the customer's as it is seen here. When both are given and of one
+	// family, encrypted packets between them are counted.
+	Local, Remote netip.Addr
 }
