@@ -42,6 +42,7 @@ type Firewall interface {
 	Apply(ctx context.Context, want firewall.Gateway) error
 	Remove(ctx context.Context, gateway string) error
 	Sweep(ctx context.Context) error
+	Wire(ctx context.Context) (map[firewall.Endpoints]firewall.Traffic, error)
 	Watch(ctx context.Context, emit func(dataplane.Hint)) error
 	Invalidate()
 }
@@ -88,12 +89,16 @@ type Agent struct {
 	tracker   *status.Tracker
 	publisher *publisher
 	carriers  *carriers
+	wire      *wire
 	started   time.Time
 	ready     atomic.Bool
 	snapshots chan *apiv1.Set
 	// charonSeen is closed when charon's SAs have been listed for the first time.
 	charonSeen chan struct{}
 	seenOnce   sync.Once
+	// otherCharon says that charon can do what plans do not ask of it, or the other way round; mlkem is what they ask.
+	otherCharon chan struct{}
+	mlkem       atomic.Bool
 
 	mu      sync.Mutex
 	workers map[string]*worker
@@ -102,7 +107,9 @@ type Agent struct {
 
 	// What follows belongs to the goroutine of serve, before and between snapshots.
 	leftovers leftovers
-	stale     map[string][]bgp.Learned
+	// set is the snapshot in force.
+	set   *apiv1.Set
+	stale map[string][]bgp.Learned
 }
 
 // New returns an agent; nothing happens until Run.
@@ -110,10 +117,11 @@ func New(opts Options) *Agent {
 	a := &Agent{
 		opts: opts, host: opts.Host, drivers: opts.Drivers, source: opts.Source, log: opts.Log, ids: plan.NewIDs(),
 		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
-		charonSeen: make(chan struct{}), workers: map[string]*worker{}, gatewayOf: map[string]string{},
+		charonSeen: make(chan struct{}), otherCharon: make(chan struct{}, 1), workers: map[string]*worker{}, gatewayOf: map[string]string{},
 	}
 	a.publisher = newPublisher(a.hostView)
 	a.carriers = &carriers{list: opts.Drivers.Link.Carrying, now: time.Now, log: opts.Log}
+	a.wire = &wire{read: opts.Drivers.Firewall.Wire, log: opts.Log}
 	return a
 }
 
@@ -182,6 +190,8 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
 			return nil
 		case set := <-a.snapshots:
 			a.apply(ctx, group, set)
+		case <-a.otherCharon:
+			a.apply(ctx, group, a.set)
 		case <-ticker.C:
 			a.refresh(ctx)
 		case <-doubt.C:
@@ -204,6 +214,7 @@ func (a *Agent) refresh(ctx context.Context) {
 	if err := a.drivers.Charon.Refresh(ctx); err != nil && ctx.Err() == nil {
 		a.log.Debug("SAs not listed", "error", err)
 	}
+	a.wire.refresh(ctx)
 	a.sweep(ctx)
 	a.pokeAll()
 }
@@ -217,6 +228,8 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	warnings := tunnelWarnings(a.source.Status())
 	host := a.host
 	host.MLKEM = knowsMLKEM(a.drivers.Charon.Version())
+	a.set = set
+	a.mlkem.Store(host.MLKEM)
 	for _, name := range plan.Serves(set, a.host) {
 		g, err := plan.Build(set, host, a.ids, name, a.opts.MaxBGPRoutes)
 		if err != nil {

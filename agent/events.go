@@ -27,6 +27,12 @@ func (a *Agent) onCharon(e charon.Event) {
 	case charon.Resync:
 		if a.drivers.Charon.Connected() {
 			a.seenOnce.Do(func() { close(a.charonSeen) })
+			if knowsMLKEM(a.drivers.Charon.Version()) != a.mlkem.Load() {
+				select {
+				case a.otherCharon <- struct{}{}:
+				default:
+				}
+			}
 		}
 		a.pokeAll()
 	}

@@ -3,14 +3,17 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +47,9 @@ type world struct {
 	peers    *peers
 	folder   *folder
 	log      *lockedBuffer
+
+	// cut keeps the agent from reaching charon, which is there.
+	cut atomic.Bool
 
 	agent *Agent
 	bgp   *gobgp.Driver
@@ -85,7 +91,7 @@ func (w *world) start() {
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
 			Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},
 		Drivers: Drivers{
-			Charon: charon.New(charon.Options{Dial: w.charon.Dial, Log: log}), Link: link.New(w.kernel, w.kernel.SysctlRoot(), log),
+			Charon: charon.New(charon.Options{Dial: w.dial, Log: log}), Link: link.New(w.kernel, w.kernel.SysctlRoot(), log),
 			Route: route.New(w.kernel, log), Firewall: w.firewall, Probe: probe.New(probe.Options{Log: log, Listen: w.peers.listen}), BGP: speakers,
 		},
 	})
@@ -103,6 +109,13 @@ func (w *world) start() {
 			w.t.Errorf("BGP Close: %v", err)
 		}
 	}
+}
+
+func (w *world) dial(ctx context.Context) (net.Conn, error) {
+	if w.cut.Load() {
+		return nil, errors.New("no way to charon")
+	}
+	return w.charon.Dial(ctx)
 }
 
 // write replaces the manifests and has them read.

@@ -101,6 +101,12 @@ func TestStaleRoutesHaveAnEnd(t *testing.T) {
 	if len(w.learned(g, nil)) != 1 {
 		t.Error("gone before the end")
 	}
+	now = start.Add(staleTime - time.Second)
+	told := map[string]*bgp.Session{"tunnel/t": {State: bgp.Established, Since: now, EORReceived: true}}
+	early := &worker{now: w.now, stale: stale, staleEnd: w.staleEnd, drivers: w.drivers}
+	if len(early.learned(g, told)) != 0 || len(early.stale) != 0 {
+		t.Error("still there although the peer has told everything")
+	}
 	now = start.Add(staleTime)
 	if len(w.learned(g, nil)) != 0 || len(w.stale) != 0 {
 		t.Error("still there after the end")

@@ -163,14 +163,32 @@ func TestGatewayThatGoesAndComesBack(t *testing.T) {
 	})
 }
 
-func TestGatewayThatGoesWhileCharonIsAway(t *testing.T) {
+func TestGatewayThatGoesWhileCharonCannotBeReached(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.startWith(manifests(shop().downAll(), mill()), mill1, mill2)
-		w.charon.Kill()
+		tenant := shop()
+		tenant.specs[shop1] = "adminState: DOWN"
+		w.startWith(manifests(tenant, mill()), shop2, mill1, mill2)
+		w.cut.Store(true)
+		w.charon.Disconnect()
+		w.write(manifests(shop().downAll(), mill()))
+		w.down(shop2, apiv1.ReasonAdminDown)
+		if w.devicesOf("shop", lan) != nil {
+			t.Error("the route stays until charon is back")
+		}
 		w.write(manifests(mill()))
-		w.until("shop is not shown", func() bool { return w.gateway("shop") == nil && w.tunnel(shop1) == nil })
-		w.charon.Start()
-		w.until("shop is gone", func() bool { return w.workerCount() == 1 })
+		w.pass(100 * time.Millisecond)
+		if w.gateway("shop") != nil || w.tunnel(shop2) != nil {
+			t.Error("shop is shown until charon is back")
+		}
+		if ikes, _ := w.charon.SAs("bgw-" + shop2); ikes == 0 {
+			t.Fatal("charon was reached")
+		}
+		w.cut.Store(false)
+		w.until("charon has nothing of the shop", func() bool {
+			ikes, _ := w.charon.SAs("bgw-" + shop2)
+			return ikes == 0 && len(w.charon.Conns()) == 2 && len(w.charon.Secrets()) == 2
+		})
+		w.until("the shop is gone", func() bool { return w.workerCount() == 1 })
 		w.up(mill1, mill2)
 	})
 }
