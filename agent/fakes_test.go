@@ -103,6 +103,7 @@ type fakeFirewall struct {
 	gateways map[string]firewall.Gateway
 	writes   int
 	swept    int
+	wire     map[firewall.Endpoints]firewall.Traffic
 	// held makes Apply of a gateway wait.
 	held map[string]chan struct{}
 }
@@ -110,7 +111,8 @@ type fakeFirewall struct {
 var _ Firewall = (*fakeFirewall)(nil)
 
 func newFakeFirewall() *fakeFirewall {
-	return &fakeFirewall{gateways: map[string]firewall.Gateway{}, held: map[string]chan struct{}{}}
+	return &fakeFirewall{gateways: map[string]firewall.Gateway{}, held: map[string]chan struct{}{},
+		wire: map[firewall.Endpoints]firewall.Traffic{}}
 }
 
 // hold makes the next Apply of a gateway wait until release is closed.
@@ -154,6 +156,31 @@ func (f *fakeFirewall) Sweep(context.Context) error {
 	defer f.mu.Unlock()
 	f.swept++
 	return nil
+}
+
+// Wire says what was carried for the tunnels that there are, and fails when that is nil.
+func (f *fakeFirewall) Wire(context.Context) (map[firewall.Endpoints]firewall.Traffic, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wire == nil {
+		return nil, errors.New("no such table")
+	}
+	out := map[firewall.Endpoints]firewall.Traffic{}
+	for _, g := range f.gateways {
+		for _, t := range g.Tunnels {
+			e := firewall.Endpoints{Local: t.Local, Remote: t.Remote}
+			if traffic, ok := f.wire[e]; ok {
+				out[e] = traffic
+			}
+		}
+	}
+	return out, nil
+}
+
+func (f *fakeFirewall) carry(wire map[firewall.Endpoints]firewall.Traffic) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wire = wire
 }
 
 func (f *fakeFirewall) Watch(ctx context.Context, _ func(dataplane.Hint)) error {

@@ -32,7 +32,9 @@ type worker struct {
 	gone func()
 	// carriers knows the kernel's SAs.
 	carriers *carriers
-	kick     chan struct{}
+	// wire knows the encrypted traffic.
+	wire *wire
+	kick chan struct{}
 	// first is closed after the first round.
 	first   chan struct{}
 	resyncs atomic.Uint64
@@ -183,6 +185,7 @@ func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status
 		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state, KernelCarries: w.kernelCarries(t, state),
 		Interface: w.links.Interfaces[t.Name], InterfaceErr: w.links.Errors[link.ObjectTunnel+t.Name],
 		Probe: w.drivers.Probe.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
+		Wire: w.wire.of(t),
 	}
 }
 

@@ -78,7 +78,7 @@ func (g *Gateway) Firewall(run Running) (firewall.Gateway, error) {
 			mss4, mss6 = own, own
 		}
 		out.Tunnels = append(out.Tunnels, firewall.Tunnel{Interface: t.Interface, Connection: t.Connection,
-			MSS4: uint16(mss4), MSS6: uint16(mss6)})
+			MSS4: uint16(mss4), MSS6: uint16(mss6), Local: t.Cloud, Remote: t.Customer})
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
 	"github.com/bordergw/bordergw/dataplane/charon"
+	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
 	"github.com/bordergw/bordergw/dataplane/probe"
 )
@@ -27,6 +28,8 @@ type Layers struct {
 	// BGPWanted is the routing mode; BGP the session, nil while there is none.
 	BGPWanted bool
 	BGP       *bgp.Session
+	// Wire is the encrypted traffic, nil where it is not measured.
+	Wire *firewall.Traffic
 }
 
 // CharonHold is how long a tunnel that was up counts as up while charon does not answer, and again while a charon that came back

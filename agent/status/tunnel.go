@@ -112,6 +112,11 @@ func counters(l Layers) *apiv1.Counters {
 	if l.Probe.RTT > 0 {
 		out.ProbeRtt = durationpb.New(l.Probe.RTT)
 	}
+	if l.Wire != nil {
+		in, sent := l.Wire.In, l.Wire.Out
+		out.WireBytesIn, out.WireBytesOut = &in.Bytes, &sent.Bytes
+		out.WirePacketsIn, out.WirePacketsOut = &in.Packets, &sent.Packets
+	}
 	return out
 }
 
