@@ -239,7 +239,6 @@ type route struct {
 	path   []uint32 // beyond its own AS
 	med    uint32
 	origin uint8
-	large  bool // with a community that looks like one of ours
 }
 
 func (r *router) path(a route) *apiutil.Path {

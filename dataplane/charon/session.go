@@ -36,12 +36,12 @@ type session struct {
 func (d *Driver) Run(ctx context.Context) error {
 	retry := backoff.Backoff{Min: d.opts.RetryMin, Max: min(d.opts.RetryMax, 5*time.Second)}
 	for ctx.Err() == nil {
-		ended := d.runSession(ctx, &retry)
+		err := d.runSession(ctx, &retry)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // the end of ctx is how this ends
 		}
 		delay := retry.Next()
-		d.opts.Log.Warn("charon does not answer", "error", ended, "retry_in", delay)
+		d.opts.Log.Warn("charon does not answer", "error", err, "retry_in", delay)
 		select {
 		case <-ctx.Done():
 		case <-time.After(delay):

@@ -30,7 +30,7 @@ func (r *round) tunnel(w Interface) (InterfaceState, error) {
 	if alias := AliasTunnel + w.Tunnel; l.Alias != alias {
 		note("set alias", r.d.kernel.SetAlias(l.Index, alias))
 	}
-	errs = append(errs, r.d.sysctls.device(w.Name, slices.Concat(forwarding[:], tunnelOnly[:])))
+	errs = append(errs, r.d.sysctls.device(w.Name, slices.Concat(forwarding(), tunnelOnly())))
 	enslaved := r.vrf.Index != 0
 	if !enslaved {
 		note("enslave", fmt.Errorf("no VRF %s", r.want.VRF))
@@ -181,7 +181,7 @@ func (r *round) member(name string) (MemberState, error) {
 	if l.Master == 0 {
 		err = r.d.changeMaster(l, r.vrf.Index)
 	}
-	err = errors.Join(err, r.d.sysctls.device(name, forwarding[:]))
+	err = errors.Join(err, r.d.sysctls.device(name, forwarding()))
 	l, refreshErr := r.refresh(name)
 	state.Index, state.Exists, state.OperUp = l.Index, l.Index != 0, l.OperUp()
 	state.Enslaved = l.Index != 0 && l.Master == r.vrf.Index

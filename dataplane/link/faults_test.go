@@ -101,13 +101,13 @@ func TestLifeUnderFaults(t *testing.T) {
 	steps := []func(*rig){
 		func(r *rig) { r.converge(shop()) },
 		func(r *rig) {
-			r.kernel.Outside().DeleteLink(r.index("bgw1"))
+			r.must(r.kernel.Outside().DeleteLink(r.index("bgw1")))
 			r.converge(shop())
 		},
 		func(r *rig) { r.converge(smaller) },
 		func(r *rig) {
-			r.kernel.Outside().SetUp(r.index("bgw1"), false)
-			r.kernel.Outside().SetMaster(r.index("bgw1"), 0)
+			r.must(r.kernel.Outside().SetUp(r.index("bgw1"), false))
+			r.must(r.kernel.Outside().SetMaster(r.index("bgw1"), 0))
 			r.converge(shop())
 		},
 		func(r *rig) {
@@ -166,9 +166,9 @@ func TestRandomWalk(t *testing.T) {
 		if victim := links[rnd.IntN(len(links))]; victim.Kind != "" {
 			switch rnd.IntN(3) {
 			case 0:
-				r.kernel.Outside().DeleteLink(victim.Index)
+				r.must(r.kernel.Outside().DeleteLink(victim.Index))
 			case 1:
-				r.kernel.Outside().SetUp(victim.Index, false)
+				r.must(r.kernel.Outside().SetUp(victim.Index, false))
 			}
 		}
 		r.converge(want)

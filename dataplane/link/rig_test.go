@@ -210,6 +210,14 @@ func (r *rig) await(object string) dataplane.Hint {
 	}
 }
 
+// must is for what another program does and the fake kernel has no reason to refuse.
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func (r *rig) index(name string) int {
 	r.t.Helper()
 	l, err := r.kernel.Link(name)

@@ -135,7 +135,7 @@ func (r *round) ensureVRF() (netlink.Link, error) {
 		note("set alias", r.d.kernel.SetAlias(l.Index, alias))
 	}
 	note("guard routes", r.guard())
-	errs = append(errs, r.d.sysctls.device(r.want.VRF, forwarding[:]))
+	errs = append(errs, r.d.sysctls.device(r.want.VRF, forwarding()))
 	if !l.Up {
 		note("set up", r.d.kernel.SetUp(l.Index, true))
 	}

@@ -50,21 +50,25 @@ type setting struct {
 	family, name, value string
 }
 
-// forwarding sends packets on and takes them from wherever they come. Routing looks these up on the device that routing
+// forwarding returns what sends packets on and takes them from wherever they come. Routing looks these up on the device that routing
 // sees, which is the VRF for packets that arrive on its members (net/ipv4/fib_frontend.c after l3mdev_ip_rcv), and on
 // the member itself for what is not routed by the VRF.
-var forwarding = [...]setting{
-	{"ipv4", "forwarding", "1"},
-	{"ipv4", "rp_filter", "0"},
-	{"ipv6", "forwarding", "1"},
+func forwarding() []setting {
+	return []setting{
+		{"ipv4", "forwarding", "1"},
+		{"ipv4", "rp_filter", "0"},
+		{"ipv6", "forwarding", "1"},
+	}
 }
 
-// tunnelOnly is for XFRM interfaces: the policy check stays on (it is what ties packets to their SA), and routers at the
+// tunnelOnly returns what is for XFRM interfaces: the policy check stays on (it is what ties packets to their SA), and routers at the
 // customer's end configure nothing here.
-var tunnelOnly = [...]setting{
-	{"ipv4", "disable_policy", "0"},
-	{"ipv6", "disable_policy", "0"},
-	{"ipv6", "accept_ra", "0"},
+func tunnelOnly() []setting {
+	return []setting{
+		{"ipv4", "disable_policy", "0"},
+		{"ipv6", "disable_policy", "0"},
+		{"ipv6", "accept_ra", "0"},
+	}
 }
 
 // deviceIPv6 tells whether a device has IPv6: it has none with an MTU below 1280 (net/ipv6/addrconf.c).
