@@ -106,6 +106,8 @@ type tunnel struct {
 	terminated     time.Time
 	pruned         time.Time
 	duplicateSince time.Time
+	// duplicateGrace is how long the next duplicates are left to the peer; 0 until we have removed some.
+	duplicateGrace time.Duration
 	due            time.Time
 	index          int
 }

@@ -14,9 +14,12 @@ const (
 	// IKEv1 the CHILD_SA follows in an exchange of its own.
 	childlessGrace = time.Second
 	peerGrace      = 5 * time.Second
-	// duplicateGrace lets the peer remove duplicates first. Two IKE_SAs of one tunnel do no harm but cost double.
-	duplicateGrace = time.Minute
-	pruneInterval  = 10 * time.Second
+	// duplicateGrace lets the peer remove duplicates first. Two IKE_SAs of one tunnel do no harm but cost double. A peer that makes up for
+	// everything that is closed (strongSwan's close_action) brings the duplicate back each time, and each time packets that were
+	// on their way are lost: so the grace doubles whenever we have removed one, for as long as the tunnel is up.
+	duplicateGrace    = time.Minute
+	maxDuplicateGrace = 24 * time.Hour
+	pruneInterval     = 10 * time.Second
 )
 
 // action is what the keeper has decided to send to charon for one tunnel.
@@ -217,11 +220,12 @@ func (d *Driver) deduplicate(t *tunnel, fresh []*childSA, now time.Time) *action
 	if t.duplicateSince.IsZero() {
 		t.duplicateSince = now
 	}
-	if until := t.duplicateSince.Add(duplicateGrace); now.Before(until) {
+	grace := max(t.duplicateGrace, duplicateGrace)
+	if until := t.duplicateSince.Add(grace); now.Before(until) {
 		d.plan.at(t, until)
 		return nil
 	}
-	t.duplicateSince = time.Time{}
+	t.duplicateSince, t.duplicateGrace = time.Time{}, min(2*grace, maxDuplicateGrace)
 	d.plan.at(t, now.Add(pruneInterval))
 	do := &action{tunnel: t.name}
 	for _, id := range extra {

@@ -222,3 +222,23 @@ func TestKeeperRemovesDuplicates(t *testing.T) {
 		}
 	})
 }
+
+// A peer that brings the duplicate back is left with it for longer each time.
+func TestKeeperGivesInToAStubbornPeer(t *testing.T) {
+	inBubble(t, Options{}, nil, func(b *bench) {
+		b.apply("gw", wanted("a"))
+		for _, grace := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+			b.s.PeerInitiates("bgw-a")
+			b.pass(grace - 10*time.Second)
+			b.wantUp("a", 2)
+			b.pass(20 * time.Second)
+			b.wantUp("a", 1)
+		}
+		// The patience ends with the tunnel.
+		b.s.PeerCloses("bgw-a")
+		b.pass(time.Minute)
+		b.s.PeerInitiates("bgw-a")
+		b.pass(70 * time.Second)
+		b.wantUp("a", 1)
+	})
+}
