@@ -16,8 +16,8 @@ type Endpoints struct{ Local, Remote netip.Addr }
 //
 // Packets are counted where the host takes them in for itself, before they are checked and decrypted (hook input), and
 // where it sends them, after they are encrypted (hook output). So a packet that was fragmented on its way counts once, as
-// the whole packet; of IPv6 the kernel sees fragments of received packets one by one there (net/ipv6/ip6_input.c), and of ESP
-// in UDP only the first.
+// the whole packet; fragments of received IPv6 packets are seen one by one there
+// (net/ipv6/ip6_input.c), and of those of ESP in UDP only the first counts.
 //
 // Where the module esp4_offload or esp6_offload is loaded, which the kernel does for devices that encrypt, received ESP
 // goes around the firewall (net/ipv4/esp4_offload.c, esp4_gro_receive) and is not counted.
