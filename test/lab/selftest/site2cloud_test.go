@@ -39,6 +39,10 @@ func twoTunnels(t *testing.T) *lab.Site2Cloud {
 func TestSite2CloudSpreadsFlowsAndSurvivesACut(t *testing.T) {
 	s := twoTunnels(t)
 	s.VPCHost.EchoServer(lab.ServerOptions{Address: lab.VPCHost})
+	// Neighbours are resolved first: the kernel keeps only so many bytes for one that it does not know yet, and 64 flows at once are more.
+	lab.Eventually(t, 30*time.Second, "some flows over both gateways", func() error {
+		return s.CustomerHost.Flows(lab.FlowOptions{Dst: lab.VPCHost, N: 16, Timeout: time.Second}).Err
+	})
 	a, b := s.Internet.Sniff("gw-a", isESP), s.Internet.Sniff("gw-b", isESP)
 	if r := s.CustomerHost.Flows(lab.FlowOptions{Dst: lab.VPCHost, N: 64, Rounds: 2}); r.Answered != 128 || r.Err != nil {
 		t.Errorf("%+v", r)
