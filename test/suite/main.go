@@ -35,7 +35,7 @@ func suite(ctx context.Context, args []string) (int, error) {
 	flags := flag.NewFlagSet("suite", flag.ContinueOnError)
 	run := flags.String("run", "", "only tests that match this `regexp`")
 	results := flags.String("results", "results", "`folder` for logs")
-	timeout := flags.Duration("timeout", 18*time.Minute, "end everything after this time")
+	timeout := flags.Duration("timeout", 40*time.Minute, "end everything after this time")
 	count := flags.Int("count", 1, "run each test so many times")
 	if err := flags.Parse(args); err != nil {
 		return 0, err
