@@ -203,8 +203,8 @@ func (d *device) pings() {
 	}
 }
 
-// underPings pings every device's site 100 times a second until done returns nil, and at least for the given time. A lost echo fails
-// the test, unless the device may lose some.
+// underPings pings every device's site 100 times a second until done returns nil, and at least for the given time. A tunnel that
+// goes down fails the test, and so does a lost echo, unless the device may lose some.
 func (w *variety) underPings(least, timeout time.Duration, size int, done func() error) {
 	w.t.Helper()
 	for _, d := range w.devices {
@@ -212,8 +212,9 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 	}
 	var pingers []*lab.Pinger
 	var before []uint64
+	var since []string
 	for _, d := range w.devices {
-		before = append(before, d.strays())
+		before, since = append(before, d.strays()), append(since, d.status().Since)
 		pingers = append(pingers, w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: d.lan, Interval: 10 * time.Millisecond, Size: size}))
 	}
 	start := time.Now()
@@ -228,6 +229,9 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 		w.t.Logf("%s: %d rekeys, %d establishments, %d echoes sent, %d lost, %d came before the device had their SA, longest gap %v", d.name,
 			st.Counters.Rekeys, st.Counters.Establishments, s.Sent, s.Lost, early, s.LongestGap.Round(time.Millisecond))
 		d.lost, d.early = s.Lost, int(early)
+		if st.Running != "UP" || st.Since != since[i] {
+			w.t.Errorf("%s: %s since %s, was UP since %s", d.name, st.Running, st.Since, since[i])
+		}
 		if s.Lost > 0 && !d.mayLose {
 			w.t.Errorf("%s: echoes %v were lost", d.name, s.LostSeqs)
 		}
@@ -273,10 +277,13 @@ func (d *device) log() string {
 	return text.String()
 }
 
-// wentDown says how often the tunnel became DOWN after its first UP, as far as its log goes back.
+// wentDown says how often the tunnel became DOWN after its first UP. The log has to go back that far.
 func (d *device) wentDown() int {
 	d.w.t.Helper()
-	_, after, _ := strings.Cut(d.log(), "running: UP")
+	_, after, found := strings.Cut(d.log(), "running: UP")
+	if !found {
+		d.w.t.Fatalf("%s: the log no longer has the beginning", d.name)
+	}
 	return strings.Count(after, "running: DOWN")
 }
 
