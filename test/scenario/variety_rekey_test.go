@@ -1,4 +1,4 @@
-//go:build lab
+//go:build lab && soak
 
 package scenario
 
@@ -11,18 +11,6 @@ import (
 
 	"github.com/bordergw/bordergw/test/lab"
 )
-
-// v1Customer is a device that speaks only IKEv1, without combined-mode ciphers for IKE.
-func v1Customer(aggressive bool) func(*lab.CustomerTunnel) {
-	return func(c *lab.CustomerTunnel) {
-		c.Version, c.Aggressive = 1, aggressive
-		c.Proposals, c.ESPProposals = "aes256-sha256-modp2048", "aes256-sha256-modp2048"
-		// One pair of selectors is all that IKEv1 can negotiate.
-		c.ChildExtra = "local_ts = 0.0.0.0/0\nremote_ts = 0.0.0.0/0"
-	}
-}
-
-const v1ESP = "proposals: [aes256-sha256-modp2048]"
 
 // TestVarietyRekey: CHILD_SAs of all kinds are replaced under traffic, by time and by volume. With IKEv2 no packet is lost, with IKEv1 only
 // those that overtake the last message of the quick mode.

@@ -306,3 +306,15 @@ func (w *variety) noFragments() func() {
 func hasCondition(st TunnelStatus, kind string) bool {
 	return slices.ContainsFunc(st.Conditions, func(c struct{ Type, Object, Message string }) bool { return c.Type == kind })
 }
+
+// v1Customer is a device that speaks only IKEv1, without combined-mode ciphers for IKE.
+func v1Customer(aggressive bool) func(*lab.CustomerTunnel) {
+	return func(c *lab.CustomerTunnel) {
+		c.Version, c.Aggressive = 1, aggressive
+		c.Proposals, c.ESPProposals = "aes256-sha256-modp2048", "aes256-sha256-modp2048"
+		// One pair of selectors is all that IKEv1 can negotiate.
+		c.ChildExtra = "local_ts = 0.0.0.0/0\nremote_ts = 0.0.0.0/0"
+	}
+}
+
+const v1ESP = "proposals: [aes256-sha256-modp2048]"

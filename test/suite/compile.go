@@ -31,7 +31,7 @@ type listed struct {
 }
 
 // compile builds the tests of every package that has some behind the tag.
-func compile(ctx context.Context, cache string, patterns []string, run string, count int) ([]job, error) {
+func compile(ctx context.Context, cache string, patterns []string, tags, run string, count int) ([]job, error) {
 	want, err := regexp.Compile(run)
 	if err != nil {
 		return nil, fmt.Errorf("-run: %w", err)
@@ -40,7 +40,7 @@ func compile(ctx context.Context, cache string, patterns []string, run string, c
 	if err != nil {
 		return nil, err
 	}
-	tagged, err := list(ctx, patterns, "-tags", "lab")
+	tagged, err := list(ctx, patterns, "-tags", tags)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func compile(ctx context.Context, cache string, patterns []string, run string, c
 		}
 		name := strings.TrimPrefix(path, "github.com/bordergw/bordergw/")
 		binary := filepath.Join(cache, strings.ReplaceAll(name, "/", "_")+".test")
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "lab", "-o", binary, path)
+		build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", tags, "-o", binary, path)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go test -c %s: %w\n%s", name, err, out)

@@ -34,6 +34,7 @@ func main() {
 func suite(ctx context.Context, args []string) (int, error) {
 	flags := flag.NewFlagSet("suite", flag.ContinueOnError)
 	run := flags.String("run", "", "only tests that match this `regexp`")
+	tags := flags.String("tags", "lab", "build `tags` of the tests; lab,soak adds those that are not steady yet")
 	results := flags.String("results", "results", "`folder` for logs")
 	timeout := flags.Duration("timeout", 40*time.Minute, "end everything after this time")
 	count := flags.Int("count", 1, "run each test so many times")
@@ -51,7 +52,7 @@ func suite(ctx context.Context, args []string) (int, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return 0, err
 	}
-	jobs, err := compile(ctx, cache, packages, *run, *count)
+	jobs, err := compile(ctx, cache, packages, *tags, *run, *count)
 	if err != nil {
 		return 0, err
 	}
