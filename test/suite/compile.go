@@ -72,8 +72,9 @@ func compile(ctx context.Context, cache string, patterns []string, tags, run str
 	return jobs, nil
 }
 
+// list asks go list; -e because a package may have no files but those behind the tag.
 func list(ctx context.Context, patterns []string, flags ...string) (map[string]listed, error) {
-	args := append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles"}, flags...)
+	args := append([]string{"list", "-e", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles"}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, patterns...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
