@@ -161,7 +161,7 @@ func (x *GetHostResponse) GetStarted() *timestamppb.Timestamp {
 // SourceStatus tells whether the last reading of the desired state was accepted. While it was not, the last good one stays in force.
 type SourceStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// file:PATH or controller:ENDPOINT.
+	// file:PATH or controller:ENDPOINT (the one connected now or, while there is none, before; controller:disk before the first).
 	Source     string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// When the state in force was first read.
@@ -169,7 +169,13 @@ type SourceStatus struct {
 	// What is to say about the newest reading; nothing but warnings while it is the one in force.
 	Findings []*Finding `protobuf:"bytes,4,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Since when the newest reading is refused; unset while it is the one in force.
-	Refused       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=refused,proto3" json:"refused,omitempty"`
+	Refused *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Of a controller source: the store's revision of the snapshot in force.
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of a controller source: since when no controller is connected; unset while one is.
+	Disconnected *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=disconnected,proto3" json:"disconnected,omitempty"`
+	// Of a controller source: since when a copy from disk is in force, because no controller answered; unset after one has.
+	FromDisk      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=from_disk,json=fromDisk,proto3" json:"from_disk,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +241,27 @@ func (x *SourceStatus) GetFindings() []*Finding {
 func (x *SourceStatus) GetRefused() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Refused
+	}
+	return nil
+}
+
+func (x *SourceStatus) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SourceStatus) GetDisconnected() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Disconnected
+	}
+	return nil
+}
+
+func (x *SourceStatus) GetFromDisk() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FromDisk
 	}
 	return nil
 }
@@ -826,7 +853,7 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x10charon_connected\x18\x05 \x01(\bR\x0fcharonConnected\x12\x14\n" +
 	"\x05ready\x18\x06 \x01(\bR\x05ready\x121\n" +
 	"\x06source\x18\a \x01(\v2\x19.bordergw.v1.SourceStatusR\x06source\x124\n" +
-	"\astarted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\astarted\"\xe6\x01\n" +
+	"\astarted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\astarted\"\xfb\x02\n" +
 	"\fSourceStatus\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1e\n" +
 	"\n" +
@@ -834,7 +861,10 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"generation\x126\n" +
 	"\baccepted\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\baccepted\x120\n" +
 	"\bfindings\x18\x04 \x03(\v2\x14.bordergw.v1.FindingR\bfindings\x124\n" +
-	"\arefused\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\arefused\"\x93\x01\n" +
+	"\arefused\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\arefused\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12>\n" +
+	"\fdisconnected\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fdisconnected\x127\n" +
+	"\tfrom_disk\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bfromDisk\"\x93\x01\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +
@@ -918,32 +948,34 @@ var file_api_v1_agent_proto_depIdxs = []int32{
 	15, // 2: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
 	3,  // 3: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
 	15, // 4: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
-	16, // 5: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
-	8,  // 6: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
-	17, // 7: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
-	18, // 8: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	19, // 9: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
-	19, // 10: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
-	19, // 11: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
-	20, // 12: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
-	21, // 13: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
-	0,  // 14: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
-	4,  // 15: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
-	6,  // 16: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
-	9,  // 17: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
-	11, // 18: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
-	13, // 19: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
-	1,  // 20: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
-	5,  // 21: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
-	7,  // 22: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
-	10, // 23: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
-	12, // 24: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
-	14, // 25: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
-	20, // [20:26] is the sub-list for method output_type
-	14, // [14:20] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 5: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
+	15, // 6: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
+	16, // 7: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
+	8,  // 8: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
+	17, // 9: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
+	18, // 10: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	19, // 11: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
+	19, // 12: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
+	19, // 13: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
+	20, // 14: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
+	21, // 15: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
+	0,  // 16: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
+	4,  // 17: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
+	6,  // 18: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
+	9,  // 19: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
+	11, // 20: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
+	13, // 21: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
+	1,  // 22: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
+	5,  // 23: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
+	7,  // 24: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
+	10, // 25: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
+	12, // 26: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
+	14, // 27: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
+	22, // [22:28] is the sub-list for method output_type
+	16, // [16:22] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_agent_proto_init() }

@@ -37,7 +37,9 @@ type AgentConfig struct {
 	State string     `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
 	Log   *LogConfig `protobuf:"bytes,9,opt,name=log,proto3" json:"log,omitempty"`
 	// Overrides of the defaults of DOMAIN; 0 means the default.
-	Quotas        *QuotaConfig `protobuf:"bytes,10,opt,name=quotas,proto3" json:"quotas,omitempty"`
+	Quotas *QuotaConfig `protobuf:"bytes,10,opt,name=quotas,proto3" json:"quotas,omitempty"`
+	// Failure domain of the host, for controllers.
+	Zone          string `protobuf:"bytes,11,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +144,13 @@ func (x *AgentConfig) GetQuotas() *QuotaConfig {
 	return nil
 }
 
+func (x *AgentConfig) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
 type UnderlayConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Device the encrypted packets use.
@@ -187,9 +196,11 @@ func (x *UnderlayConfig) GetInterface() string {
 	return ""
 }
 
+// SourceConfig has exactly one field set.
 type SourceConfig struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	File          *FileSourceConfig      `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	File          *FileSourceConfig       `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Controller    *ControllerSourceConfig `protobuf:"bytes,2,opt,name=controller,proto3" json:"controller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +242,83 @@ func (x *SourceConfig) GetFile() *FileSourceConfig {
 	return nil
 }
 
+func (x *SourceConfig) GetController() *ControllerSourceConfig {
+	if x != nil {
+		return x.Controller
+	}
+	return nil
+}
+
+// ControllerSourceConfig: endpoints are HOST:PORT; any one of them will do. The three files are PEM: the CA that signed the
+// controllers' certificates, and this host's own certificate and key.
+type ControllerSourceConfig struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoints     []string               `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Ca            string                 `protobuf:"bytes,2,opt,name=ca,proto3" json:"ca,omitempty"`
+	Cert          string                 `protobuf:"bytes,3,opt,name=cert,proto3" json:"cert,omitempty"`
+	Key           string                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControllerSourceConfig) Reset() {
+	*x = ControllerSourceConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControllerSourceConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControllerSourceConfig) ProtoMessage() {}
+
+func (x *ControllerSourceConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControllerSourceConfig.ProtoReflect.Descriptor instead.
+func (*ControllerSourceConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ControllerSourceConfig) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *ControllerSourceConfig) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *ControllerSourceConfig) GetCert() string {
+	if x != nil {
+		return x.Cert
+	}
+	return ""
+}
+
+func (x *ControllerSourceConfig) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type FileSourceConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Folder of *.yaml manifests.
@@ -241,7 +329,7 @@ type FileSourceConfig struct {
 
 func (x *FileSourceConfig) Reset() {
 	*x = FileSourceConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[3]
+	mi := &file_api_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +341,7 @@ func (x *FileSourceConfig) String() string {
 func (*FileSourceConfig) ProtoMessage() {}
 
 func (x *FileSourceConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[3]
+	mi := &file_api_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +354,7 @@ func (x *FileSourceConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSourceConfig.ProtoReflect.Descriptor instead.
 func (*FileSourceConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FileSourceConfig) GetPath() string {
@@ -286,7 +374,7 @@ type CharonConfig struct {
 
 func (x *CharonConfig) Reset() {
 	*x = CharonConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[4]
+	mi := &file_api_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +386,7 @@ func (x *CharonConfig) String() string {
 func (*CharonConfig) ProtoMessage() {}
 
 func (x *CharonConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[4]
+	mi := &file_api_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +399,7 @@ func (x *CharonConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CharonConfig.ProtoReflect.Descriptor instead.
 func (*CharonConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CharonConfig) GetSocket() string {
@@ -330,7 +418,7 @@ type APIConfig struct {
 
 func (x *APIConfig) Reset() {
 	*x = APIConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[5]
+	mi := &file_api_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +430,7 @@ func (x *APIConfig) String() string {
 func (*APIConfig) ProtoMessage() {}
 
 func (x *APIConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[5]
+	mi := &file_api_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +443,7 @@ func (x *APIConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use APIConfig.ProtoReflect.Descriptor instead.
 func (*APIConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *APIConfig) GetSocket() string {
@@ -375,7 +463,7 @@ type MetricsConfig struct {
 
 func (x *MetricsConfig) Reset() {
 	*x = MetricsConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[6]
+	mi := &file_api_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +475,7 @@ func (x *MetricsConfig) String() string {
 func (*MetricsConfig) ProtoMessage() {}
 
 func (x *MetricsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[6]
+	mi := &file_api_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +488,7 @@ func (x *MetricsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsConfig.ProtoReflect.Descriptor instead.
 func (*MetricsConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MetricsConfig) GetListen() string {
@@ -422,7 +510,7 @@ type LogConfig struct {
 
 func (x *LogConfig) Reset() {
 	*x = LogConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[7]
+	mi := &file_api_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +522,7 @@ func (x *LogConfig) String() string {
 func (*LogConfig) ProtoMessage() {}
 
 func (x *LogConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[7]
+	mi := &file_api_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +535,7 @@ func (x *LogConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogConfig.ProtoReflect.Descriptor instead.
 func (*LogConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogConfig) GetLevel() string {
@@ -479,7 +567,7 @@ type QuotaConfig struct {
 
 func (x *QuotaConfig) Reset() {
 	*x = QuotaConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[8]
+	mi := &file_api_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +579,7 @@ func (x *QuotaConfig) String() string {
 func (*QuotaConfig) ProtoMessage() {}
 
 func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[8]
+	mi := &file_api_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +592,7 @@ func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaConfig.ProtoReflect.Descriptor instead.
 func (*QuotaConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *QuotaConfig) GetBorderGateways() uint32 {
@@ -560,7 +648,7 @@ var File_api_v1_config_proto protoreflect.FileDescriptor
 
 const file_api_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x13api/v1/config.proto\x12\vbordergw.v1\"\xb0\x03\n" +
+	"\x13api/v1/config.proto\x12\vbordergw.v1\"\xc4\x03\n" +
 	"\vAgentConfig\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x127\n" +
@@ -572,11 +660,20 @@ const file_api_v1_config_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\tR\x05state\x12(\n" +
 	"\x03log\x18\t \x01(\v2\x16.bordergw.v1.LogConfigR\x03log\x120\n" +
 	"\x06quotas\x18\n" +
-	" \x01(\v2\x18.bordergw.v1.QuotaConfigR\x06quotas\".\n" +
+	" \x01(\v2\x18.bordergw.v1.QuotaConfigR\x06quotas\x12\x12\n" +
+	"\x04zone\x18\v \x01(\tR\x04zone\".\n" +
 	"\x0eUnderlayConfig\x12\x1c\n" +
-	"\tinterface\x18\x01 \x01(\tR\tinterface\"A\n" +
+	"\tinterface\x18\x01 \x01(\tR\tinterface\"\x86\x01\n" +
 	"\fSourceConfig\x121\n" +
-	"\x04file\x18\x01 \x01(\v2\x1d.bordergw.v1.FileSourceConfigR\x04file\"&\n" +
+	"\x04file\x18\x01 \x01(\v2\x1d.bordergw.v1.FileSourceConfigR\x04file\x12C\n" +
+	"\n" +
+	"controller\x18\x02 \x01(\v2#.bordergw.v1.ControllerSourceConfigR\n" +
+	"controller\"l\n" +
+	"\x16ControllerSourceConfig\x12\x1c\n" +
+	"\tendpoints\x18\x01 \x03(\tR\tendpoints\x12\x0e\n" +
+	"\x02ca\x18\x02 \x01(\tR\x02ca\x12\x12\n" +
+	"\x04cert\x18\x03 \x01(\tR\x04cert\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\"&\n" +
 	"\x10FileSourceConfig\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"&\n" +
 	"\fCharonConfig\x12\x16\n" +
@@ -609,32 +706,34 @@ func file_api_v1_config_proto_rawDescGZIP() []byte {
 	return file_api_v1_config_proto_rawDescData
 }
 
-var file_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_api_v1_config_proto_goTypes = []any{
-	(*AgentConfig)(nil),      // 0: bordergw.v1.AgentConfig
-	(*UnderlayConfig)(nil),   // 1: bordergw.v1.UnderlayConfig
-	(*SourceConfig)(nil),     // 2: bordergw.v1.SourceConfig
-	(*FileSourceConfig)(nil), // 3: bordergw.v1.FileSourceConfig
-	(*CharonConfig)(nil),     // 4: bordergw.v1.CharonConfig
-	(*APIConfig)(nil),        // 5: bordergw.v1.APIConfig
-	(*MetricsConfig)(nil),    // 6: bordergw.v1.MetricsConfig
-	(*LogConfig)(nil),        // 7: bordergw.v1.LogConfig
-	(*QuotaConfig)(nil),      // 8: bordergw.v1.QuotaConfig
+	(*AgentConfig)(nil),            // 0: bordergw.v1.AgentConfig
+	(*UnderlayConfig)(nil),         // 1: bordergw.v1.UnderlayConfig
+	(*SourceConfig)(nil),           // 2: bordergw.v1.SourceConfig
+	(*ControllerSourceConfig)(nil), // 3: bordergw.v1.ControllerSourceConfig
+	(*FileSourceConfig)(nil),       // 4: bordergw.v1.FileSourceConfig
+	(*CharonConfig)(nil),           // 5: bordergw.v1.CharonConfig
+	(*APIConfig)(nil),              // 6: bordergw.v1.APIConfig
+	(*MetricsConfig)(nil),          // 7: bordergw.v1.MetricsConfig
+	(*LogConfig)(nil),              // 8: bordergw.v1.LogConfig
+	(*QuotaConfig)(nil),            // 9: bordergw.v1.QuotaConfig
 }
 var file_api_v1_config_proto_depIdxs = []int32{
 	1, // 0: bordergw.v1.AgentConfig.underlay:type_name -> bordergw.v1.UnderlayConfig
 	2, // 1: bordergw.v1.AgentConfig.source:type_name -> bordergw.v1.SourceConfig
-	4, // 2: bordergw.v1.AgentConfig.charon:type_name -> bordergw.v1.CharonConfig
-	5, // 3: bordergw.v1.AgentConfig.api:type_name -> bordergw.v1.APIConfig
-	6, // 4: bordergw.v1.AgentConfig.metrics:type_name -> bordergw.v1.MetricsConfig
-	7, // 5: bordergw.v1.AgentConfig.log:type_name -> bordergw.v1.LogConfig
-	8, // 6: bordergw.v1.AgentConfig.quotas:type_name -> bordergw.v1.QuotaConfig
-	3, // 7: bordergw.v1.SourceConfig.file:type_name -> bordergw.v1.FileSourceConfig
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5, // 2: bordergw.v1.AgentConfig.charon:type_name -> bordergw.v1.CharonConfig
+	6, // 3: bordergw.v1.AgentConfig.api:type_name -> bordergw.v1.APIConfig
+	7, // 4: bordergw.v1.AgentConfig.metrics:type_name -> bordergw.v1.MetricsConfig
+	8, // 5: bordergw.v1.AgentConfig.log:type_name -> bordergw.v1.LogConfig
+	9, // 6: bordergw.v1.AgentConfig.quotas:type_name -> bordergw.v1.QuotaConfig
+	4, // 7: bordergw.v1.SourceConfig.file:type_name -> bordergw.v1.FileSourceConfig
+	3, // 8: bordergw.v1.SourceConfig.controller:type_name -> bordergw.v1.ControllerSourceConfig
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_config_proto_init() }
@@ -648,7 +747,7 @@ func file_api_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_config_proto_rawDesc), len(file_api_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
