@@ -9,8 +9,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +65,7 @@ type Drivers struct {
 	BGP      BGP
 }
 
-// Options of an Agent; all fields are needed.
+// Options of an Agent; all fields but the last are needed.
 type Options struct {
 	Version string
 	Host    plan.Host
@@ -76,6 +74,8 @@ type Options struct {
 	Source       Source
 	Drivers      Drivers
 	Log          *slog.Logger
+	// CharonChanged, when set, is called when charon can do something else than before, also the first time; it must not wait.
+	CharonChanged func(charon.Capabilities)
 }
 
 // Agent serves the BorderGateways of one host.
@@ -96,9 +96,8 @@ type Agent struct {
 	// charonSeen is closed when charon's SAs have been listed for the first time.
 	charonSeen chan struct{}
 	seenOnce   sync.Once
-	// otherCharon says that charon can do what plans do not ask of it, or the other way round; mlkem is what they ask.
-	otherCharon chan struct{}
-	mlkem       atomic.Bool
+	// can is what charon could do when it was last looked at. It belongs to the goroutine of charon's events.
+	can charon.Capabilities
 
 	mu      sync.Mutex
 	workers map[string]*worker
@@ -107,9 +106,7 @@ type Agent struct {
 
 	// What follows belongs to the goroutine of serve, before and between snapshots.
 	leftovers leftovers
-	// set is the snapshot in force.
-	set   *apiv1.Set
-	stale map[string][]bgp.Learned
+	stale     map[string][]bgp.Learned
 }
 
 // New returns an agent; nothing happens until Run.
@@ -117,7 +114,7 @@ func New(opts Options) *Agent {
 	a := &Agent{
 		opts: opts, host: opts.Host, drivers: opts.Drivers, source: opts.Source, log: opts.Log, ids: plan.NewIDs(),
 		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
-		charonSeen: make(chan struct{}), otherCharon: make(chan struct{}, 1), workers: map[string]*worker{}, gatewayOf: map[string]string{},
+		charonSeen: make(chan struct{}), workers: map[string]*worker{}, gatewayOf: map[string]string{},
 	}
 	a.publisher = newPublisher(a.hostView)
 	a.carriers = &carriers{list: opts.Drivers.Link.Carrying, now: time.Now, log: opts.Log}
@@ -190,8 +187,6 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
 			return nil
 		case set := <-a.snapshots:
 			a.apply(ctx, group, set)
-		case <-a.otherCharon:
-			a.apply(ctx, group, a.set)
 		case <-ticker.C:
 			a.refresh(ctx)
 		case <-doubt.C:
@@ -226,12 +221,8 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	served := map[string]bool{}
 	a.gatewayOf = map[string]string{}
 	warnings := tunnelWarnings(a.source.Status())
-	host := a.host
-	host.MLKEM = knowsMLKEM(a.drivers.Charon.Version())
-	a.set = set
-	a.mlkem.Store(host.MLKEM)
 	for _, name := range plan.Serves(set, a.host) {
-		g, err := plan.Build(set, host, a.ids, name, a.opts.MaxBGPRoutes)
+		g, err := plan.Build(set, a.host, a.ids, name, a.opts.MaxBGPRoutes)
 		if err != nil {
 			// Admission lets no such set pass; should it happen, the gateway stays as it was.
 			a.log.Error("gateway cannot be planned", "gateway", name, "error", err)
@@ -261,13 +252,6 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	a.tracker.Keep(func(tunnel string) bool { _, ok := a.gatewayOf[tunnel]; return ok },
 		func(connection string) bool { _, ok := set.Connections[connection]; return ok })
 	a.publisher.poke()
-}
-
-// knowsMLKEM says whether a charon of that version can do ML-KEM (from 6.0 on; RFC 9370).
-func knowsMLKEM(version string) bool {
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return err == nil && n >= 6
 }
 
 // work runs a worker until it has nothing left to do. A gateway that was wanted again meanwhile goes on with the same worker.

@@ -27,10 +27,10 @@ func (a *Agent) onCharon(e charon.Event) {
 	case charon.Resync:
 		if a.drivers.Charon.Connected() {
 			a.seenOnce.Do(func() { close(a.charonSeen) })
-			if knowsMLKEM(a.drivers.Charon.Version()) != a.mlkem.Load() {
-				select {
-				case a.otherCharon <- struct{}{}:
-				default:
+			if can, _ := a.drivers.Charon.Capabilities(); can != a.can {
+				a.can = can
+				if a.opts.CharonChanged != nil {
+					a.opts.CharonChanged(can)
 				}
 			}
 		}

@@ -24,6 +24,8 @@ type folder struct {
 	wake chan struct{}
 	// changed is called after each reading.
 	changed func()
+	// mlkem is asked at each reading, when set.
+	mlkem func() apiv1.Capability
 
 	mu     sync.Mutex
 	status *apiv1.SourceStatus
@@ -74,9 +76,13 @@ func (f *folder) Run(ctx context.Context, emit func(*apiv1.Set)) error {
 
 // read returns the set when it is good and new.
 func (f *folder) read() *apiv1.Set {
-	set, findings := manifest.Load(f.dir, manifest.LoadOptions{Underlay: "eth0", Owns: func(a netip.Addr) bool {
+	options := manifest.LoadOptions{Underlay: "eth0", Owns: func(a netip.Addr) bool {
 		return a == netip.MustParseAddr("198.51.100.1") || a == netip.MustParseAddr("198.51.100.2")
-	}})
+	}}
+	if f.mlkem != nil {
+		options.MLKEM = f.mlkem()
+	}
+	set, findings := manifest.Load(f.dir, options)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if set != nil {

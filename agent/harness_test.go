@@ -86,8 +86,10 @@ func (w *world) start() {
 	if w.speakers != nil {
 		speakers = w.speakers
 	}
+	ctx, cancel := context.WithCancel(w.t.Context())
 	w.agent = New(Options{
 		Version: "test", Source: w.folder, Log: log, MaxBGPRoutes: 300,
+		CharonChanged: func(charon.Capabilities) { w.folder.reread() },
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
 			Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},
 		Drivers: Drivers{
@@ -96,7 +98,7 @@ func (w *world) start() {
 		},
 	})
 	w.folder.changed = w.agent.SourceChanged
-	ctx, cancel := context.WithCancel(w.t.Context())
+	w.folder.mlkem = func() apiv1.Capability { return w.agent.MLKEM(ctx) }
 	ended := make(chan error, 1)
 	go func() { ended <- w.agent.Run(ctx) }()
 	w.stop = func() {

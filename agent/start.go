@@ -18,7 +18,7 @@ import (
 	"github.com/bordergw/bordergw/internal/backoff"
 )
 
-// charonPatience is how long the start of day waits for charon's list of SAs. Rounds that begin without it would take tunnels that
+// charonPatience is how long after the start the agent waits for charon's list of SAs. Rounds that begin without it would take tunnels that
 // carry traffic for dead.
 const charonPatience = 10 * time.Second
 
@@ -34,7 +34,7 @@ func (a *Agent) startOfDay(ctx context.Context, group *errgroup.Group) bool {
 		return false
 	case set = <-a.snapshots:
 	}
-	patience := time.NewTimer(charonPatience)
+	patience := time.NewTimer(time.Until(a.started.Add(charonPatience)))
 	defer patience.Stop()
 	select {
 	case <-ctx.Done():

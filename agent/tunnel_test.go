@@ -233,39 +233,3 @@ func TestChangesThatConcernNoDevice(t *testing.T) {
 		w.silent("one route added", before)
 	})
 }
-
-func TestMLKEMIsOfferedWhereCharonCan(t *testing.T) {
-	for _, tc := range []struct {
-		version string
-		late    bool
-		want    bool
-	}{{"5.9.8", false, false}, {"6.0.1", false, true}, {"6.0.1", true, true}} {
-		t.Run(fmt.Sprint(tc.version, " late ", tc.late), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.charon.Version = tc.version
-				if tc.late {
-					w.charon.Kill()
-				}
-				w.write(manifests(shop()))
-				w.start()
-				w.ready()
-				if tc.late {
-					w.charon.Start()
-				}
-				w.up(shop1, shop2)
-				offered := strings.Join(w.charon.Conn("bgw-"+shop1).List("proposals"), ",")
-				if strings.Contains(offered, "mlkem768") != tc.want || !strings.Contains(offered, "aes256gcm16-prfsha384-ecp384") {
-					t.Errorf("offered: %s", offered)
-				}
-				w.pass(time.Minute)
-				w.rest()
-				before := w.charon.Commands()
-				described := shop()
-				described.description = "moved"
-				w.write(manifests(described))
-				w.pass(time.Minute)
-				w.silent("a description", before)
-			})
-		})
-	}
-}

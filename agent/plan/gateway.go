@@ -16,8 +16,6 @@ type Host struct {
 	// Underlay is the device of the encrypted packets, UnderlayMTU its MTU in bytes.
 	Underlay    string
 	UnderlayMTU int
-	// MLKEM says that charon can do ML-KEM key exchanges.
-	MLKEM bool
 }
 
 // Owns says whether addr is one of the host's cloud addresses.

@@ -98,8 +98,8 @@ func (g *Gateway) charonTunnel(t *Tunnel) charon.Tunnel {
 	out := charon.Tunnel{
 		Name: t.Name, Local: t.Cloud, Remote: t.Customer, LocalID: spec.GetLocalId(), RemoteID: spec.GetRemoteId(), PSK: t.PSK,
 		IfID: t.IfID, Version: int(spec.GetIke().GetVersion()), Aggressive: spec.GetIke().GetMode() == apiv1.IKEModeAggressive,
-		IKEProposals: apiv1.OfferedIKEProposals(spec.GetIke(), g.host.MLKEM),
-		ESPProposals: apiv1.OfferedESPProposals(spec.GetEsp(), spec.GetIke(), g.host.MLKEM),
+		IKEProposals: apiv1.OfferedIKEProposals(spec.GetIke()),
+		ESPProposals: apiv1.OfferedESPProposals(spec.GetEsp(), spec.GetIke()),
 		IKELifetime:  spec.GetIke().GetLifetime().AsDuration(), ESPLifetime: spec.GetEsp().GetLifetime().AsDuration(),
 		LifetimeBytes: spec.GetEsp().GetLifetimeBytes(), LifetimePackets: spec.GetEsp().GetLifetimePackets(),
 		LocalTS: selectors, RemoteTS: selectors, ReplayWindow: spec.GetReplayWindow(),

@@ -35,7 +35,7 @@ func (c *checker) ike(s scope, t *VPNTunnel) {
 		case version == 1:
 			s.fail("spec.ike.postQuantum", "REQUIRED needs IKEv2")
 		case c.opts.MLKEM == CapabilityAbsent && c.ownedHere(t):
-			s.fail("spec.ike.postQuantum", "REQUIRED cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it)")
+			s.fail("spec.ike.postQuantum", "REQUIRED cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it, with its plugin ml)")
 		}
 	}
 	s.duration("spec.ike.lifetime", ike.GetLifetime(), minLifetime, maxLifetime, time.Second)
@@ -82,9 +82,25 @@ func (c *checker) proposals(s scope, path string, t *VPNTunnel, list []string, p
 			s.warn(field, "%q is weak (%s): use it only for a device that can do no better", text, strings.Join(p.Weak, ", "))
 		}
 		if hasMLKEM(p) && c.opts.MLKEM == CapabilityAbsent && c.ownedHere(t) {
-			s.fail(field, "%q cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it)", text)
+			s.fail(field, "%q cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it, with its plugin ml)", text)
 		}
 	}
+}
+
+// NeedsMLKEM says whether a tunnel, after defaults, cannot work or not work as written where charon has no ML-KEM: it requires the
+// hybrid key exchange or names it in a proposal.
+func NeedsMLKEM(spec *VPNTunnelSpec) bool {
+	ike := spec.GetIke()
+	if ike.GetPostQuantum() == PostQuantumRequired {
+		return true
+	}
+	names := func(list []string, parse func(string, uint32) (Proposal, error)) bool {
+		return slices.ContainsFunc(list, func(text string) bool {
+			p, err := parse(text, ike.GetVersion())
+			return err == nil && hasMLKEM(p)
+		})
+	}
+	return names(ike.GetProposals(), ParseIKEProposal) || names(spec.GetEsp().GetProposals(), ParseESPProposal)
 }
 
 func hasMLKEM(p Proposal) bool {

@@ -8,16 +8,17 @@ import (
 // hybrid is the additional key exchange that post_quantum adds (RFC 9370, FIPS 203).
 const hybrid = "-ke1_mlkem768"
 
-// OfferedIKEProposals returns the proposals that charon is given for IKE, most wanted first, after defaults: post_quantum AUTO puts
-// the hybrid form of every sound proposal before the classical ones where charon can (mlkem), REQUIRED leaves only hybrid forms.
-func OfferedIKEProposals(ike *IKE, mlkem bool) []string {
-	return withHybrids(ike.GetProposals(), ike, mlkem, ParseIKEProposal)
+// OfferedIKEProposals returns the proposals that are wanted for IKE, most wanted first, after defaults: post_quantum AUTO puts the hybrid
+// form of every sound proposal before the classical ones, REQUIRED leaves only hybrid forms. A charon without ML-KEM must not be given
+// those that need it.
+func OfferedIKEProposals(ike *IKE) []string {
+	return withHybrids(ike.GetProposals(), ike, ParseIKEProposal)
 }
 
-// OfferedESPProposals returns the proposals that charon is given for the CHILD_SA, most wanted first, after defaults. Hybrid forms
+// OfferedESPProposals returns the proposals that are wanted for the CHILD_SA, most wanted first, after defaults. Hybrid forms
 // follow ike.post_quantum as in OfferedIKEProposals; with pfs OPTIONAL each is also offered without a group, last.
-func OfferedESPProposals(esp *ESP, ike *IKE, mlkem bool) []string {
-	out := withHybrids(esp.GetProposals(), ike, mlkem, ParseESPProposal)
+func OfferedESPProposals(esp *ESP, ike *IKE) []string {
+	out := withHybrids(esp.GetProposals(), ike, ParseESPProposal)
 	if esp.GetPfs() != PFSOptional {
 		return out
 	}
@@ -29,9 +30,9 @@ func OfferedESPProposals(esp *ESP, ike *IKE, mlkem bool) []string {
 	return out
 }
 
-func withHybrids(proposals []string, ike *IKE, mlkem bool, parse func(string, uint32) (Proposal, error)) []string {
+func withHybrids(proposals []string, ike *IKE, parse func(string, uint32) (Proposal, error)) []string {
 	required := ike.GetPostQuantum() == PostQuantumRequired
-	if ike.GetVersion() == 1 || ike.GetPostQuantum() == PostQuantumOff || !mlkem && !required {
+	if ike.GetVersion() == 1 || ike.GetPostQuantum() == PostQuantumOff {
 		return slices.Clone(proposals)
 	}
 	var first, rest []string

@@ -90,22 +90,18 @@ func TestOfferedProposals(t *testing.T) {
 		return &apiv1.IKE{Version: version, PostQuantum: pq, Proposals: []string{"aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}}
 	}
 	for _, tc := range []struct {
-		name  string
-		ike   *apiv1.IKE
-		mlkem bool
-		want  []string
+		name string
+		ike  *apiv1.IKE
+		want []string
 	}{
-		{"AUTO", ike("AUTO", 2), true, []string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768", "aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
-		{"AUTO without ML-KEM", ike("AUTO", 2), false, []string{"aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
-		{"AUTO with IKEv1", ike("AUTO", 1), true, []string{"aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
-		{"OFF", ike("OFF", 2), true, []string{"aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
-		{"REQUIRED", ike("REQUIRED", 2), true, []string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768", "aes128-sha1-modp1024-ke1_mlkem768"}},
-		{"REQUIRED without ML-KEM never falls back", ike("REQUIRED", 2), false,
-			[]string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768", "aes128-sha1-modp1024-ke1_mlkem768"}},
-		{"named already", &apiv1.IKE{Version: 2, PostQuantum: "REQUIRED", Proposals: []string{"aes256-sha256-x25519-ke1_mlkem1024"}}, true,
+		{"AUTO", ike("AUTO", 2), []string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768", "aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
+		{"AUTO with IKEv1", ike("AUTO", 1), []string{"aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
+		{"OFF", ike("OFF", 2), []string{"aes256gcm16-prfsha384-ecp384", "aes128-sha1-modp1024"}},
+		{"REQUIRED", ike("REQUIRED", 2), []string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768", "aes128-sha1-modp1024-ke1_mlkem768"}},
+		{"named already", &apiv1.IKE{Version: 2, PostQuantum: "REQUIRED", Proposals: []string{"aes256-sha256-x25519-ke1_mlkem1024"}},
 			[]string{"aes256-sha256-x25519-ke1_mlkem1024"}},
 	} {
-		if diff := cmp.Diff(tc.want, apiv1.OfferedIKEProposals(tc.ike, tc.mlkem)); diff != "" {
+		if diff := cmp.Diff(tc.want, apiv1.OfferedIKEProposals(tc.ike)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
 	}
@@ -114,12 +110,30 @@ func TestOfferedProposals(t *testing.T) {
 		"aes256gcm16-ecp384-ke1_mlkem768", "aes256gcm16-x25519-none-ke1_mlkem768",
 		"aes256gcm16-ecp384", "aes256gcm16-x25519-none", "aes128-sha256", "aes256gcm16",
 	}
-	if diff := cmp.Diff(want, apiv1.OfferedESPProposals(esp, ike("AUTO", 2), true)); diff != "" {
+	if diff := cmp.Diff(want, apiv1.OfferedESPProposals(esp, ike("AUTO", 2))); diff != "" {
 		t.Errorf("ESP (-want +got):\n%s", diff)
 	}
 	esp = &apiv1.ESP{Pfs: "REQUIRED", Proposals: []string{"aes256gcm16-ecp384"}}
-	if diff := cmp.Diff([]string{"aes256gcm16-ecp384"}, apiv1.OfferedESPProposals(esp, ike("AUTO", 2), false)); diff != "" {
-		t.Errorf("ESP without ML-KEM (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"aes256gcm16-ecp384-ke1_mlkem768"}, apiv1.OfferedESPProposals(esp, ike("REQUIRED", 2))); diff != "" {
+		t.Errorf("ESP when it is required (-want +got):\n%s", diff)
+	}
+}
+
+func TestNeedsMLKEM(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		spec *apiv1.VPNTunnelSpec
+		want bool
+	}{
+		{"AUTO", &apiv1.VPNTunnelSpec{Ike: &apiv1.IKE{Version: 2, PostQuantum: "AUTO", Proposals: []string{"aes256gcm16-prfsha384-ecp384"}}}, false},
+		{"REQUIRED", &apiv1.VPNTunnelSpec{Ike: &apiv1.IKE{Version: 2, PostQuantum: "REQUIRED"}}, true},
+		{"named for IKE", &apiv1.VPNTunnelSpec{Ike: &apiv1.IKE{Version: 2, Proposals: []string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768"}}}, true},
+		{"named for ESP", &apiv1.VPNTunnelSpec{Ike: &apiv1.IKE{Version: 2}, Esp: &apiv1.ESP{Proposals: []string{"aes256gcm16-ecp384-ke2_mlkem512"}}}, true},
+		{"another additional exchange", &apiv1.VPNTunnelSpec{Ike: &apiv1.IKE{Version: 2, Proposals: []string{"aes256-sha256-x25519-ke1_ecp384"}}}, false},
+	} {
+		if got := apiv1.NeedsMLKEM(tc.spec); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
 	}
 }
 
@@ -142,7 +156,7 @@ func FuzzProposal(f *testing.F) {
 		if strings.ContainsAny(text, " ,!\x00\n") {
 			t.Errorf("accepted %q, which would end the list in charon's configuration", text)
 		}
-		for _, offered := range apiv1.OfferedESPProposals(&apiv1.ESP{Pfs: "OPTIONAL", Proposals: []string{text}}, &apiv1.IKE{Version: 2, PostQuantum: "AUTO"}, true) {
+		for _, offered := range apiv1.OfferedESPProposals(&apiv1.ESP{Pfs: "OPTIONAL", Proposals: []string{text}}, &apiv1.IKE{Version: 2, PostQuantum: "AUTO"}) {
 			if _, err := apiv1.ParseESPProposal(offered, 2); err != nil {
 				t.Errorf("%q is offered as %q: %v", text, offered, err)
 			}

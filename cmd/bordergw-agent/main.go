@@ -7,14 +7,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bordergw/bordergw/agent/config"
 	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/dataplane/charon"
 	bgwversion "github.com/bordergw/bordergw/internal/version"
 )
 
@@ -70,10 +75,14 @@ func checkAll(c *apiv1.AgentConfig, findings []*apiv1.Finding, stdout io.Writer)
 	if c == nil {
 		return 1
 	}
-	set, findings := load(c)(c.GetSource().GetFile().GetPath())
+	mlkem, unasked := askMLKEM(c.GetCharon().GetSocket())
+	set, findings := load(c, func() apiv1.Capability { return mlkem })(c.GetSource().GetFile().GetPath())
 	print(findings, stdout)
 	if set == nil {
 		return 1
+	}
+	if names := needMLKEM(set, config.Owns(c)); unasked != nil && len(names) > 0 {
+		fmt.Fprintf(stdout, "not checked: whether charon has the ML-KEM that VPNTunnels %s need: %v\n", strings.Join(names, ", "), unasked)
 	}
 	fmt.Fprintf(stdout, "ok: %d BorderGateways, %d CustomerGateways, %d VPNConnections, %d VPNTunnels\n",
 		len(set.BorderGateways), len(set.CustomerGateways), len(set.Connections), len(set.Tunnels))
@@ -86,10 +95,39 @@ func print(findings []*apiv1.Finding, to io.Writer) {
 	}
 }
 
-// load is how the host reads manifests.
-func load(c *apiv1.AgentConfig) func(dir string) (*apiv1.Set, []*apiv1.Finding) {
+// load is how the host reads manifests. mlkem is asked at each reading.
+func load(c *apiv1.AgentConfig, mlkem func() apiv1.Capability) func(dir string) (*apiv1.Set, []*apiv1.Finding) {
 	return func(dir string) (*apiv1.Set, []*apiv1.Finding) {
 		return manifest.Load(dir, manifest.LoadOptions{Owns: config.Owns(c), Quotas: apiv1.QuotasOf(c.GetQuotas()),
-			Underlay: c.GetUnderlay().GetInterface()})
+			Underlay: c.GetUnderlay().GetInterface(), MLKEM: mlkem()})
 	}
+}
+
+// askTimeout bounds what --check waits for charon.
+const askTimeout = 3 * time.Second
+
+// askMLKEM asks the charon behind socket; the error says why it is not known.
+func askMLKEM(socket string) (apiv1.Capability, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	can, err := charon.Ask(ctx, charon.Options{Socket: socket})
+	switch {
+	case err != nil:
+		return apiv1.CapabilityUnknown, err
+	case can.MLKEM:
+		return apiv1.CapabilityPresent, nil
+	}
+	return apiv1.CapabilityAbsent, nil
+}
+
+// needMLKEM names the host's tunnels that cannot work as written without ML-KEM, sorted.
+func needMLKEM(set *apiv1.Set, owns func(netip.Addr) bool) []string {
+	var names []string
+	for name, t := range set.Tunnels {
+		if addr, err := netip.ParseAddr(t.GetSpec().GetCloudAddress()); err == nil && owns(addr) && apiv1.NeedsMLKEM(t.GetSpec()) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

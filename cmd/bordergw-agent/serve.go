@@ -56,12 +56,15 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 
 	var a *agent.Agent
 	src := source.NewFile(source.FileOptions{
-		Dir: c.GetSource().GetFile().GetPath(), Load: load(c), Log: log,
+		Dir: c.GetSource().GetFile().GetPath(), Log: log,
+		Load:    load(c, func() apiv1.Capability { return a.MLKEM(ctx) }),
 		Changed: func(*apiv1.SourceStatus) { a.SourceChanged() },
 	})
 	a = agent.New(agent.Options{
 		Version: info.Version, Host: host, Source: src, Log: log,
 		MaxBGPRoutes: apiv1.QuotasOf(c.GetQuotas()).BGPRoutesPerGateway,
+		// What was admitted depends on it.
+		CharonChanged: func(charon.Capabilities) { src.Reread() },
 		Drivers: agent.Drivers{
 			Charon:   charon.New(charon.Options{Socket: c.GetCharon().GetSocket(), Log: log}),
 			Link:     link.New(kernel, "/proc/sys", log),

@@ -136,10 +136,10 @@ func (d *Driver) load(ctx context.Context, s *session, t *tunnel, want Tunnel, h
 		}
 		have.keyID, have.key = want.RemoteID, want.PSK
 	}
-	if len(knownProposals(want.IKEProposals, s.version)) == 0 || len(knownProposals(want.ESPProposals, s.version)) == 0 {
-		return fmt.Errorf("proposals: charon %s knows none of them", s.version.text)
+	if err := requireProposals(want, s.can); err != nil {
+		return err
 	}
-	message := connectionMessage(want, s.version)
+	message := connectionMessage(want, s.can)
 	ike, child, err := prints(message, Prefix+want.Name)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package charon
 import (
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
@@ -21,16 +20,16 @@ const (
 	volumeDivisor      = 5
 )
 
-// connectionMessage returns the argument of load-conn for t, restricted to what a charon of version v knows: it discards a whole
-// connection for one unknown key. Keys are those of strongSwan's src/swanctl/swanctl.opt.
-func connectionMessage(t Tunnel, v version) *vici.Message {
+// connectionMessage returns the argument of load-conn for t, restricted to what charon can do: it discards a whole connection for one
+// unknown key. Keys are those of strongSwan's src/swanctl/swanctl.opt.
+func connectionMessage(t Tunnel, can capabilities) *vici.Message {
 	name := Prefix + t.Name
 	ifID := strconv.FormatUint(uint64(t.IfID), 10)
 	conn := new(vici.Message).
 		Set("version", strconv.Itoa(t.Version)).
 		SetList("local_addrs", t.Local.String()).
 		SetList("remote_addrs", t.Remote.String()).
-		SetList("proposals", knownProposals(t.IKEProposals, v)...).
+		SetList("proposals", knownProposals(t.IKEProposals, can)...).
 		Set("aggressive", yesNo(t.Aggressive)).
 		Set("mobike", "no").
 		Set("unique", "never").
@@ -50,18 +49,18 @@ func connectionMessage(t Tunnel, v version) *vici.Message {
 		Set("if_id_out", ifID).
 		SetSection("local", new(vici.Message).Set("auth", "psk").Set("id", t.LocalID)).
 		SetSection("remote", new(vici.Message).Set("auth", "psk").Set("id", t.RemoteID)).
-		SetSection("children", new(vici.Message).SetSection(name, childMessage(t, v)))
+		SetSection("children", new(vici.Message).SetSection(name, childMessage(t, can)))
 	return new(vici.Message).SetSection(name, conn)
 }
 
-func childMessage(t Tunnel, v version) *vici.Message {
+func childMessage(t Tunnel, can capabilities) *vici.Message {
 	life := t.ESPLifetime
 	margin := clampMargin(life, childMarginDivisor)
 	child := new(vici.Message).
 		Set("mode", "tunnel").
 		SetList("local_ts", selectors(t.LocalTS, t.Version)...).
 		SetList("remote_ts", selectors(t.RemoteTS, t.Version)...).
-		SetList("esp_proposals", knownProposals(t.ESPProposals, v)...).
+		SetList("esp_proposals", knownProposals(t.ESPProposals, can)...).
 		Set("start_action", "none").
 		Set("close_action", "none").
 		Set("dpd_action", "clear").
@@ -122,30 +121,6 @@ func selectors(ts []netip.Prefix, version int) []string {
 		out = append(out, p.String())
 	}
 	return out
-}
-
-// knownProposals leaves out proposals with additional key exchanges where charon does not know them (before 6.0).
-func knownProposals(proposals []string, v version) []string {
-	if v.atLeast(6, 0, 0) {
-		return proposals
-	}
-	var out []string
-	for _, p := range proposals {
-		if !hasAdditionalKE(p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// hasAdditionalKE says whether a proposal has a keN_ keyword (RFC 9370) or ML-KEM as its main key exchange.
-func hasAdditionalKE(proposal string) bool {
-	for word := range strings.SplitSeq(proposal, "-") {
-		if strings.HasPrefix(word, "mlkem") || len(word) > 4 && word[:2] == "ke" && word[2] >= '1' && word[2] <= '7' && word[3] == '_' {
-			return true
-		}
-	}
-	return false
 }
 
 func yesNo(b bool) string {

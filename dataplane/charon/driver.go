@@ -75,7 +75,7 @@ type Driver struct {
 	epoch          uint64
 	connected      bool
 	connectedSince time.Time
-	version        version
+	can            capabilities
 	talks          talks
 }
 
@@ -142,13 +142,6 @@ func New(opts Options) *Driver {
 // what it missed.
 func (d *Driver) Watch(ctx context.Context, emit func(Event)) {
 	d.watchers.watch(ctx, Event{Kind: Resync, Time: time.Now()}, emit)
-}
-
-// Version is charon's version, such as "5.9.8"; empty before the first connection.
-func (d *Driver) Version() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.version.text
 }
 
 // Connected says whether charon answers and everything desired was given to it and its SAs were listed since it does.

@@ -25,7 +25,7 @@ func wantedEvents() []string {
 // session is one connection to charon. Commands and events share it: then what a listing shows and what events say is ordered.
 type session struct {
 	number  uint64
-	version version
+	can     capabilities
 	client  *vici.Client
 	inbox   *inbox
 	timeout time.Duration
@@ -84,13 +84,10 @@ func (d *Driver) runSession(ctx context.Context, retry *backoff.Backoff) error {
 	}
 }
 
-// prepare takes a fresh connection to where the driver knows everything: version, events, configuration, SAs.
+// prepare takes a fresh connection to where the driver knows everything: what charon can do, events, configuration, SAs.
 func (d *Driver) prepare(ctx context.Context, s *session) error {
-	reply, err := s.call(ctx, "version", nil)
-	if err != nil {
-		return err
-	}
-	if s.version, err = parseVersion(reply.Get("version")); err != nil {
+	var err error
+	if s.can, err = askCapabilities(ctx, s.call); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -98,14 +95,18 @@ func (d *Driver) prepare(ctx context.Context, s *session) error {
 	d.talks.reset()
 	d.mu.Unlock()
 	for _, event := range wantedEvents() {
-		if err := s.client.Register(ctx, event); err != nil && !errors.Is(err, vici.ErrUnknown) {
+		err := s.client.Register(ctx, event)
+		if err != nil && !errors.Is(err, vici.ErrUnknown) {
 			return err
+		}
+		if event == "alert" {
+			s.can.alerts = err == nil
 		}
 	}
 	d.mu.Lock()
 	d.sessions++
 	s.number = d.sessions
-	d.session, d.version = s, s.version
+	d.session, d.can = s, s.can
 	// All that is desired, and what could not be removed while nobody answered.
 	names := d.names(func(t *tunnel) bool { return t.desired || t.given.session != 0 && !t.given.absent })
 	d.mu.Unlock()
@@ -126,7 +127,7 @@ func (d *Driver) prepare(ctx context.Context, s *session) error {
 		d.plan.at(t, time.Now())
 	}
 	d.mu.Unlock()
-	d.opts.Log.Info("connected to charon", "version", s.version.text, "tunnels", len(names))
+	d.opts.Log.Info("connected to charon", "version", s.can.version.text, "mlkem", s.can.mlkem, "alerts", s.can.alerts, "tunnels", len(names))
 	d.watchers.emit(Event{Kind: Resync, Time: time.Now()})
 	return nil
 }

@@ -26,8 +26,9 @@ type Tunnel struct {
 	Version int
 	// Aggressive selects IKEv1's aggressive mode.
 	Aggressive bool
-	// IKEProposals and ESPProposals are in order of preference. Those with additional key exchanges (RFC 9370) are left out
-	// where charon is older than 6.0.
+	// IKEProposals and ESPProposals are in order of preference. Those with key exchanges that charon cannot do are left out: additional
+	// ones (RFC 9370) before 6.0, ML-KEM where no plugin brings it. It is asked at each connect; where nothing is left the tunnel has
+	// an error.
 	IKEProposals, ESPProposals []string
 	// IKELifetime and ESPLifetime are hard ends; a new SA is negotiated before.
 	IKELifetime, ESPLifetime time.Duration

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bordergw/bordergw/dataplane/charon/charontest"
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
 	"github.com/bordergw/bordergw/internal/secret"
 	"github.com/google/go-cmp/cmp"
@@ -64,7 +63,7 @@ func TestValidateNamesTheField(t *testing.T) {
 }
 
 func TestConnectionMessageLifetimes(t *testing.T) {
-	v := version{major: 5, minor: 9, patch: 8}
+	v := capabilities{version: version{major: 5, minor: 9, patch: 8}}
 	tun := wanted("a")
 	tun.LifetimeBytes, tun.LifetimePackets = 1<<30, 1_000_000
 	conn := connectionMessage(tun, v).Section("bgw-a")
@@ -107,31 +106,29 @@ func TestLifetimesLeaveRoom(t *testing.T) {
 func TestConnectionMessageByVersion(t *testing.T) {
 	tun := wanted("a")
 	tun.IKEProposals = []string{"aes256gcm16-prfsha384-ecp384-ke1_mlkem768", "aes256gcm16-prfsha384-mlkem768", "aes256gcm16-prfsha384-ecp384"}
+	tun.IKEProposals = append(tun.IKEProposals, "aes256gcm16-prfsha384-ecp384-ke1_x25519")
+	classical := tun.IKEProposals[2]
 	old, _ := parseVersion("5.9.8")
 	latest, _ := parseVersion("6.0.2")
-	if got := connectionMessage(tun, old).Section("bgw-a").List("proposals"); len(got) != 1 {
-		t.Errorf("5.9.8 is given %v", got)
-	}
-	if got := connectionMessage(tun, latest).Section("bgw-a").List("proposals"); len(got) != 3 {
-		t.Errorf("6.0.2 is given %v", got)
-	}
-	tun.IKEProposals = tun.IKEProposals[:1]
-	inBubble(t, Options{}, nil, func(b *bench) {
-		if r := b.apply("gw", tun); r.Errors["a"] == nil {
-			t.Error("a tunnel for which charon knows no proposal has no error")
+	for _, tc := range []struct {
+		name string
+		can  capabilities
+		want []string
+	}{
+		{"5.9.8", capabilities{version: old}, []string{classical}},
+		{"6.0.2 without the plugin", capabilities{version: latest}, tun.IKEProposals[2:]},
+		{"6.0.2", capabilities{version: latest, mlkem: true}, tun.IKEProposals},
+	} {
+		if diff := cmp.Diff(tc.want, connectionMessage(tun, tc.can).Section("bgw-a").List("proposals")); diff != "" {
+			t.Errorf("%s is given (-want +got):\n%s", tc.name, diff)
 		}
-	})
-	inBubble(t, Options{}, func(s *charontest.Server) { s.Version = "6.0.2" }, func(b *bench) {
-		if r := b.apply("gw", tun); r.Errors["a"] != nil {
-			t.Error(r.Errors["a"])
-		}
-	})
+	}
 }
 
 func TestConnectionMessageV1(t *testing.T) {
 	tun := wanted("a")
 	tun.Version, tun.Aggressive, tun.DPDInterval, tun.DPDTimeout = 1, true, 30*time.Second, 10*time.Second
-	conn := connectionMessage(tun, version{major: 5, minor: 9, patch: 8}).Section("bgw-a")
+	conn := connectionMessage(tun, capabilities{version: version{major: 5, minor: 9, patch: 8}}).Section("bgw-a")
 	if got := conn.Get("dpd_timeout"); got != "31" {
 		t.Errorf("dpd_timeout %s, must exceed dpd_delay", got)
 	}

@@ -12,17 +12,18 @@ import (
 // commands maps names to handlers, which run with the server locked. A nil reply sends none.
 func commands() map[string]func(*Server, *session, *vici.Message) *vici.Message {
 	return map[string]func(*Server, *session, *vici.Message) *vici.Message{
-		"version":       (*Server).cmdVersion,
-		"load-conn":     (*Server).cmdLoadConn,
-		"unload-conn":   (*Server).cmdUnloadConn,
-		"load-shared":   (*Server).cmdLoadShared,
-		"unload-shared": (*Server).cmdUnloadShared,
-		"get-conns":     (*Server).cmdGetConns,
-		"get-shared":    (*Server).cmdGetShared,
-		"list-conns":    (*Server).cmdListConns,
-		"list-sas":      (*Server).cmdListSAs,
-		"initiate":      (*Server).cmdInitiate,
-		"terminate":     (*Server).cmdTerminate,
+		"version":        (*Server).cmdVersion,
+		"get-algorithms": (*Server).cmdGetAlgorithms,
+		"load-conn":      (*Server).cmdLoadConn,
+		"unload-conn":    (*Server).cmdUnloadConn,
+		"load-shared":    (*Server).cmdLoadShared,
+		"unload-shared":  (*Server).cmdUnloadShared,
+		"get-conns":      (*Server).cmdGetConns,
+		"get-shared":     (*Server).cmdGetShared,
+		"list-conns":     (*Server).cmdListConns,
+		"list-sas":       (*Server).cmdListSAs,
+		"initiate":       (*Server).cmdInitiate,
+		"terminate":      (*Server).cmdTerminate,
 	}
 }
 
@@ -34,6 +35,19 @@ func refusal(format string, args ...any) *vici.Message {
 
 func (s *Server) cmdVersion(*session, *vici.Message) *vici.Message {
 	return new(vici.Message).Set("daemon", "charon-systemd").Set("version", s.version()).Set("sysname", "Linux")
+}
+
+// cmdGetAlgorithms lists key exchanges with the plugins that bring them; the section's name changed with 6.0.
+func (s *Server) cmdGetAlgorithms(*session, *vici.Message) *vici.Message {
+	section := "ke"
+	if older(s.version(), "6.0.0") {
+		section = "dh"
+	}
+	methods := new(vici.Message).Set("ECP_384", "openssl").Set("CURVE_25519", "openssl").Set("MODP_2048", "openssl")
+	if s.MLKEM && section == "ke" {
+		methods.Set("ML_KEM_512", "ml").Set("ML_KEM_768", "ml").Set("ML_KEM_1024", "ml")
+	}
+	return new(vici.Message).SetSection("aead", new(vici.Message).Set("AES_GCM_16", "openssl")).SetSection(section, methods)
 }
 
 func (s *Server) cmdLoadConn(_ *session, in *vici.Message) *vici.Message {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
 )
@@ -62,6 +63,9 @@ func (s *Server) negotiate(name string, conn *connection, outcome Outcome, initi
 		s.nextID++
 		sa = &ikeSA{name: name, state: "CONNECTING", id: s.nextID, conn: conn, initiator: initiator}
 		s.ikes = append(s.ikes, sa)
+	}
+	if outcome == Up && !s.MLKEM && initiator && strings.Contains(conn.message.List("proposals")[0], "mlkem") {
+		outcome = Vanish
 	}
 	switch outcome {
 	case Up:

@@ -16,6 +16,9 @@ import (
 type Server struct {
 	// Version is what the version command says; 5.9.8 when empty. Keys and events of later versions are refused below them.
 	Version string
+	// MLKEM says that a plugin with ML-KEM is loaded; before 6.0 there is none. It may be changed while charon is dead. Without it
+	// charon takes proposals with ML-KEM, as the real one does, and every negotiation that it starts with one of them first fails.
+	MLKEM bool
 	// Before is called before a command is carried out, on the connection's own goroutine: blocking here is a charon that is slow.
 	Before func(command string, in *vici.Message)
 	// BeforeConfirm is called before a registration is confirmed.
