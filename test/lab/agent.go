@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,9 @@ func (h *Host) Agent(o AgentOptions) *Agent {
 	h.lab.must(err, "%s: configure the agent", h.name)
 	a.WriteManifests(o.Manifests)
 	a.Start()
+	h.lab.mu.Lock()
+	h.lab.agents = append(h.lab.agents, a)
+	h.lab.mu.Unlock()
 	return a
 }
 
@@ -179,9 +183,11 @@ func (a *Agent) CtlJSON(to any, args ...string) error {
 }
 
 // Metrics fetches the agent's metrics page.
-func (a *Agent) Metrics() (string, error) {
+func (a *Agent) Metrics() (string, error) { return a.metrics(a.host.lab.t.Context()) }
+
+func (a *Agent) metrics(ctx context.Context) (string, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: a.host.dial}, Timeout: 20 * time.Second}
-	request, err := http.NewRequestWithContext(a.host.lab.t.Context(), http.MethodGet, "http://127.0.0.1:"+metricsPort+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+metricsPort+"/metrics", nil)
 	if err != nil {
 		return "", err
 	}

@@ -42,6 +42,7 @@ type Lab struct {
 	mu      sync.Mutex
 	hosts   []*Host
 	daemons []*Process
+	agents  []*Agent
 	closers []func()
 }
 
@@ -96,8 +97,11 @@ func (l *Lab) close() {
 		l.Dump()
 	}
 	l.mu.Lock()
-	closers, daemons, hosts := l.closers, l.daemons, l.hosts
+	closers, daemons, agents, hosts := l.closers, l.daemons, l.agents, l.hosts
 	l.mu.Unlock()
+	for _, a := range agents {
+		a.leave()
+	}
 	for i := len(closers) - 1; i >= 0; i-- {
 		closers[i]()
 	}

@@ -78,8 +78,8 @@ func TestVarietyBothBegin(t *testing.T) {
 		return nil
 	})
 	for _, d := range w.devices {
-		if st, n := d.status(), d.wentDown(); n > 0 || st.Running != "UP" || d.lost > 50 {
-			t.Errorf("%s went down %d times, lost %d echoes:\n%s", d.name, n, d.lost, d.log())
+		if st, n := d.status(), d.wentDown(); n > 0 || st.Running != "UP" || d.stats.Lost > 50 {
+			t.Errorf("%s went down %d times, lost %d echoes:\n%s", d.name, n, d.stats.Lost, d.log())
 		}
 		d.pings()
 	}

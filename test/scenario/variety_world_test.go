@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,8 @@ type device struct {
 	name string
 	// spec is more fields of the tunnel's spec in YAML, one per line.
 	spec string
+	// keyFrom is the psk field of the tunnel in YAML flow style; default: the key itself.
+	keyFrom string
 	// customer changes the device's end before it is loaded.
 	customer func(*lab.CustomerTunnel)
 	// behind is the NAT router that hides the device; nil when it has a public address itself.
@@ -31,6 +34,10 @@ type device struct {
 	own bool
 	// later leaves its start to the scenario.
 	later bool
+	// every is the time between two echoes of underPings; the default is 10 ms.
+	every time.Duration
+	// size is the length of an echo of underPings; default: what underPings is told.
+	size int
 	// mayLose leaves it to the scenario to say which packets may be lost.
 	mayLose bool
 
@@ -44,7 +51,8 @@ type device struct {
 	psk                     string
 	insideCloud, insideCust string
 	tunnel                  lab.CustomerTunnel
-	lost, early             int // by underPings: echoes without an answer, packets before the device had their SA
+	stats                   lab.PingStats // by underPings
+	early                   int           // by underPings: packets that came before the device had their SA
 }
 
 // variety is one gateway host and many devices.
@@ -140,8 +148,8 @@ spec:
   cloudAddress: 198.51.100.1
   customerAddress: %[2]s
   inside: {cloud: %[3]s/30, customer: %[4]s}
-  psk: {value: %[5]s}
-%[6]s`, d.name, d.public, d.insideCloud, d.insideCust, d.psk, spec))
+  psk: %[5]s
+%[6]s`, d.name, d.public, d.insideCloud, d.insideCust, cmp.Or(d.keyFrom, "{value: "+d.psk+"}"), spec))
 	}
 	return map[string]string{"variety.yaml": `kind: BorderGateway
 name: variety
@@ -203,7 +211,7 @@ func (d *device) pings() {
 	}
 }
 
-// underPings pings every device's site 100 times a second until done returns nil, and at least for the given time. A tunnel that
+// underPings pings every device's site, 100 times a second where the device says nothing else, until done returns nil, and at least for the given time. A tunnel that
 // goes down fails the test, and so does a lost echo, unless the device may lose some.
 func (w *variety) underPings(least, timeout time.Duration, size int, done func() error) {
 	w.t.Helper()
@@ -215,7 +223,8 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 	var since []string
 	for _, d := range w.devices {
 		before, since = append(before, d.strays()), append(since, d.status().Since)
-		pingers = append(pingers, w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: d.lan, Interval: 10 * time.Millisecond, Size: size}))
+		pingers = append(pingers, w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: d.lan,
+			Interval: cmp.Or(d.every, 10*time.Millisecond), Size: cmp.Or(d.size, size)}))
 	}
 	start := time.Now()
 	lab.Eventually(w.t, timeout, "what is to happen under traffic", func() error {
@@ -228,7 +237,7 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 		s, st, early := pingers[i].Stop(), d.status(), d.strays()-before[i]
 		w.t.Logf("%s: %d rekeys, %d establishments, %d echoes sent, %d lost, %d came before the device had their SA, longest gap %v", d.name,
 			st.Counters.Rekeys, st.Counters.Establishments, s.Sent, s.Lost, early, s.LongestGap.Round(time.Millisecond))
-		d.lost, d.early = s.Lost, int(early)
+		d.stats, d.early = s, int(early)
 		if st.Running != "UP" || st.Since != since[i] {
 			w.t.Errorf("%s: %s since %s, was UP since %s", d.name, st.Running, st.Since, since[i])
 		}
@@ -246,21 +255,6 @@ func (d *device) strays() uint64 {
 		d.w.t.Fatal(err)
 	}
 	return counters["XfrmInNoStates"] + counters["XfrmAcquireError"] // include/uapi/linux/snmp.h; the latter also for larval SAs
-}
-
-// rekeyed returns nil when every device's tunnel has replaced so many CHILD_SAs.
-func (w *variety) rekeyed(n uint64) error {
-	all, err := w.Tunnels()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, d := range w.devices {
-		if got := all[d.name].Counters.Rekeys; got < n {
-			errs = append(errs, fmt.Errorf("%s: %d rekeys", d.name, got))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // log is the tunnel's negotiation log, a line per entry.

@@ -44,6 +44,8 @@ type Options struct {
 	SingleGateway bool
 	// Probe is the probe section of both tunnels in YAML flow style; default: the product's defaults.
 	Probe string
+	// Spec1 and Spec2 are more fields of the tunnels' specs in YAML, one per line: "adminState: DOWN".
+	Spec1, Spec2 string
 	// StaticRoutes replaces the static routes of the BorderGateway, in YAML flow style; default: the customer's LAN to the connection.
 	StaticRoutes string
 	// Customer changes the customer's ends before they are loaded.
@@ -155,9 +157,15 @@ func customerBIRD(routerID, local, peer string) string {
 
 // Manifests are those of the options as they are now.
 func (w *World) Manifests() map[string]string {
-	probe := ""
-	if w.Options.Probe != "" {
-		probe = "\n  probe: " + w.Options.Probe
+	spec := func(more string) string {
+		if w.Options.Probe != "" {
+			more = "probe: " + w.Options.Probe + "\n" + more
+		}
+		var lines string
+		for line := range strings.Lines(more) {
+			lines += "\n  " + strings.TrimSuffix(line, "\n")
+		}
+		return lines
 	}
 	routes := w.Options.StaticRoutes
 	if routes == "" {
@@ -201,7 +209,7 @@ spec:
   customerAddress: 203.0.113.2
   inside: {cloud: 169.254.10.5/30, customer: 169.254.10.6}
   psk: {value: %q}%s
-`, routes, w.Options.Routing, PSK1, probe, PSK2, probe)}
+`, routes, w.Options.Routing, PSK1, spec(w.Options.Spec1), PSK2, spec(w.Options.Spec2))}
 }
 
 // Apply gives the manifests of the present options to every agent.
