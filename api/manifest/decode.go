@@ -22,7 +22,8 @@ const maxFileSize = 16 << 20
 type Object struct {
 	Kind, Name string
 	At         Position
-	// Message is a *apiv1.BorderGateway, *apiv1.CustomerGateway, *apiv1.VPNConnection or *apiv1.VPNTunnel.
+	// Message is a *apiv1.BorderGateway, *apiv1.CustomerGateway, *apiv1.VPNConnection or *apiv1.VPNTunnel, or for a controller a
+	// *apiv1.GatewayHost.
 	Message proto.Message
 	// Broken: some of it could not be read.
 	Broken bool
@@ -202,6 +203,8 @@ func newResource(kind string) proto.Message {
 		return &apiv1.VPNConnection{}
 	case apiv1.KindVPNTunnel:
 		return &apiv1.VPNTunnel{}
+	case apiv1.KindGatewayHost:
+		return &apiv1.GatewayHost{}
 	}
 	return nil
 }

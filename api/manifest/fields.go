@@ -11,6 +11,7 @@ const (
 	secretMessage   protoreflect.FullName = "bordergw.v1.SecretSource"
 	bfdMessage      protoreflect.FullName = "bordergw.v1.BFD"
 	durationMessage protoreflect.FullName = "google.protobuf.Duration"
+	timeMessage     protoreflect.FullName = "google.protobuf.Timestamp"
 )
 
 // message reads a mapping into a message, field by field.
@@ -103,6 +104,8 @@ func (d *decoder) messageValue(n *yaml.Node, path string, msg protoreflect.Messa
 	switch name := msg.Descriptor().FullName(); {
 	case name == durationMessage:
 		d.duration(n, path, msg)
+	case name == timeMessage:
+		// When a controller created or changed a resource: `bordergwctl get` prints it, and nobody else can say it.
 	case name == secretMessage && n.Kind == yaml.ScalarNode:
 		if v, ok := d.scalar(n, path, msg.Descriptor().Fields().ByName("value")); ok {
 			msg.Set(msg.Descriptor().Fields().ByName("value"), v)

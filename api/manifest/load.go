@@ -104,18 +104,25 @@ func (l *loader) file(path string) {
 	l.findings = append(l.findings, findings...)
 	l.complete = l.complete && complete
 	for _, o := range objects {
+		// Metadata is left out: it is a controller's.
 		if o.Broken {
 			l.broken[apiv1.ObjectName(o.Kind, o.Name)] = true
 		}
 		switch msg := o.Message.(type) {
 		case *apiv1.BorderGateway:
+			msg.Metadata = nil
 			l.set.BorderGateways[o.Name] = msg
 		case *apiv1.CustomerGateway:
+			msg.Metadata = nil
 			l.set.CustomerGateways[o.Name] = msg
 		case *apiv1.VPNConnection:
+			msg.Metadata = nil
 			l.set.Connections[o.Name] = msg
 		case *apiv1.VPNTunnel:
+			msg.Metadata = nil
 			l.set.Tunnels[o.Name] = msg
+		case *apiv1.GatewayHost:
+			l.report(apiv1.ObjectName(o.Kind, o.Name), "", false, "is known to controllers only")
 		}
 	}
 }

@@ -272,3 +272,29 @@ func TestLoadRefusesWhatIsNoFile(t *testing.T) {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
+
+func TestLoadLeavesOutWhatControllersAdd(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`kind: BorderGateway
+name: shop
+metadata: {uid: "1", resourceVersion: "7", generation: 2, created: "2026-11-22T18:00:00Z", displayName: Shop}
+spec: {}
+`)
+	set, findings := manifest.Load(dir, manifest.LoadOptions{})
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	if m := set.BorderGateways["shop"].GetMetadata(); m != nil {
+		t.Errorf("agents get metadata: %v", m)
+	}
+	write("kind: GatewayHost\nname: gw-a\nspec: {addresses: [198.51.100.1]}\n")
+	if _, findings = manifest.Load(dir, manifest.LoadOptions{}); len(findings) != 1 ||
+		!strings.HasSuffix(manifest.Format(findings[0]), "GatewayHost/gw-a: is known to controllers only") {
+		t.Error(findings)
+	}
+}

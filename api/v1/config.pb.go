@@ -9,6 +9,7 @@ package apiv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -644,11 +645,424 @@ func (x *QuotaConfig) GetAddressesPerCustomerGateway() uint32 {
 	return 0
 }
 
+// ControllerConfig is the controller's own configuration file.
+type ControllerConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address and port of the API.
+	Listen     string            `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
+	Tls        *TLSConfig        `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	Etcd       *EtcdConfig       `protobuf:"bytes,3,opt,name=etcd,proto3" json:"etcd,omitempty"`
+	Access     *AccessConfig     `protobuf:"bytes,4,opt,name=access,proto3" json:"access,omitempty"`
+	Encryption *EncryptionConfig `protobuf:"bytes,5,opt,name=encryption,proto3" json:"encryption,omitempty"`
+	// Where inside prefixes are taken from.
+	InsidePools []string `protobuf:"bytes,6,rep,name=inside_pools,json=insidePools,proto3" json:"inside_pools,omitempty"`
+	// Overrides of the defaults of DOMAIN; 0 means the default.
+	Quotas        *QuotaConfig   `protobuf:"bytes,7,opt,name=quotas,proto3" json:"quotas,omitempty"`
+	Audit         *AuditConfig   `protobuf:"bytes,8,opt,name=audit,proto3" json:"audit,omitempty"`
+	Metrics       *MetricsConfig `protobuf:"bytes,9,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	Log           *LogConfig     `protobuf:"bytes,10,opt,name=log,proto3" json:"log,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControllerConfig) Reset() {
+	*x = ControllerConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControllerConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControllerConfig) ProtoMessage() {}
+
+func (x *ControllerConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControllerConfig.ProtoReflect.Descriptor instead.
+func (*ControllerConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ControllerConfig) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+func (x *ControllerConfig) GetTls() *TLSConfig {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetEtcd() *EtcdConfig {
+	if x != nil {
+		return x.Etcd
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetAccess() *AccessConfig {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetEncryption() *EncryptionConfig {
+	if x != nil {
+		return x.Encryption
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetInsidePools() []string {
+	if x != nil {
+		return x.InsidePools
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetQuotas() *QuotaConfig {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetAudit() *AuditConfig {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetMetrics() *MetricsConfig {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *ControllerConfig) GetLog() *LogConfig {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+// TLSConfig names PEM files: the authority of the other ends, and the own certificate with its key.
+type TLSConfig struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ca            string                 `protobuf:"bytes,1,opt,name=ca,proto3" json:"ca,omitempty"`
+	Cert          string                 `protobuf:"bytes,2,opt,name=cert,proto3" json:"cert,omitempty"`
+	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TLSConfig) Reset() {
+	*x = TLSConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TLSConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TLSConfig) ProtoMessage() {}
+
+func (x *TLSConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TLSConfig.ProtoReflect.Descriptor instead.
+func (*TLSConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TLSConfig) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *TLSConfig) GetCert() string {
+	if x != nil {
+		return x.Cert
+	}
+	return ""
+}
+
+func (x *TLSConfig) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// EtcdConfig is either a folder for an embedded etcd, or the endpoints of a cluster.
+type EtcdConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Folder of the embedded etcd.
+	Data string `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// https://HOST:PORT.
+	Endpoints    []string   `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Tls          *TLSConfig `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"`
+	User         string     `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	PasswordFile string     `protobuf:"bytes,5,opt,name=password_file,json=passwordFile,proto3" json:"password_file,omitempty"`
+	// Begin of all keys.
+	Prefix        string `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EtcdConfig) Reset() {
+	*x = EtcdConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EtcdConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EtcdConfig) ProtoMessage() {}
+
+func (x *EtcdConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EtcdConfig.ProtoReflect.Descriptor instead.
+func (*EtcdConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EtcdConfig) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *EtcdConfig) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *EtcdConfig) GetTls() *TLSConfig {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *EtcdConfig) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *EtcdConfig) GetPasswordFile() string {
+	if x != nil {
+		return x.PasswordFile
+	}
+	return ""
+}
+
+func (x *EtcdConfig) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+type AccessConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the SPIFFE IDs in certificates.
+	TrustDomain string `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	// File of hashed bearer tokens; empty for none.
+	Tokens        string `protobuf:"bytes,2,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessConfig) Reset() {
+	*x = AccessConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessConfig) ProtoMessage() {}
+
+func (x *AccessConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessConfig.ProtoReflect.Descriptor instead.
+func (*AccessConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AccessConfig) GetTrustDomain() string {
+	if x != nil {
+		return x.TrustDomain
+	}
+	return ""
+}
+
+func (x *AccessConfig) GetTokens() string {
+	if x != nil {
+		return x.Tokens
+	}
+	return ""
+}
+
+type EncryptionConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// File of the keys that encrypt secrets at rest; the first one is used for writing.
+	Keys          string `protobuf:"bytes,1,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncryptionConfig) Reset() {
+	*x = EncryptionConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncryptionConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncryptionConfig) ProtoMessage() {}
+
+func (x *EncryptionConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncryptionConfig.ProtoReflect.Descriptor instead.
+func (*EncryptionConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EncryptionConfig) GetKeys() string {
+	if x != nil {
+		return x.Keys
+	}
+	return ""
+}
+
+type AuditConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long entries are kept, such as 2160h.
+	Retention     *durationpb.Duration `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditConfig) Reset() {
+	*x = AuditConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditConfig) ProtoMessage() {}
+
+func (x *AuditConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditConfig.ProtoReflect.Descriptor instead.
+func (*AuditConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AuditConfig) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
 var File_api_v1_config_proto protoreflect.FileDescriptor
 
 const file_api_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x13api/v1/config.proto\x12\vbordergw.v1\"\xc4\x03\n" +
+	"\x13api/v1/config.proto\x12\vbordergw.v1\x1a\x1egoogle/protobuf/duration.proto\"\xc4\x03\n" +
 	"\vAgentConfig\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x127\n" +
@@ -692,7 +1106,40 @@ const file_api_v1_config_proto_rawDesc = "" +
 	"\x19static_routes_per_gateway\x18\x04 \x01(\rR\x16staticRoutesPerGateway\x123\n" +
 	"\x16bgp_routes_per_gateway\x18\x05 \x01(\rR\x13bgpRoutesPerGateway\x126\n" +
 	"\x17attachments_per_gateway\x18\x06 \x01(\rR\x15attachmentsPerGateway\x12C\n" +
-	"\x1eaddresses_per_customer_gateway\x18\a \x01(\rR\x1baddressesPerCustomerGatewayB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
+	"\x1eaddresses_per_customer_gateway\x18\a \x01(\rR\x1baddressesPerCustomerGateway\"\xd8\x03\n" +
+	"\x10ControllerConfig\x12\x16\n" +
+	"\x06listen\x18\x01 \x01(\tR\x06listen\x12(\n" +
+	"\x03tls\x18\x02 \x01(\v2\x16.bordergw.v1.TLSConfigR\x03tls\x12+\n" +
+	"\x04etcd\x18\x03 \x01(\v2\x17.bordergw.v1.EtcdConfigR\x04etcd\x121\n" +
+	"\x06access\x18\x04 \x01(\v2\x19.bordergw.v1.AccessConfigR\x06access\x12=\n" +
+	"\n" +
+	"encryption\x18\x05 \x01(\v2\x1d.bordergw.v1.EncryptionConfigR\n" +
+	"encryption\x12!\n" +
+	"\finside_pools\x18\x06 \x03(\tR\vinsidePools\x120\n" +
+	"\x06quotas\x18\a \x01(\v2\x18.bordergw.v1.QuotaConfigR\x06quotas\x12.\n" +
+	"\x05audit\x18\b \x01(\v2\x18.bordergw.v1.AuditConfigR\x05audit\x124\n" +
+	"\ametrics\x18\t \x01(\v2\x1a.bordergw.v1.MetricsConfigR\ametrics\x12(\n" +
+	"\x03log\x18\n" +
+	" \x01(\v2\x16.bordergw.v1.LogConfigR\x03log\"A\n" +
+	"\tTLSConfig\x12\x0e\n" +
+	"\x02ca\x18\x01 \x01(\tR\x02ca\x12\x12\n" +
+	"\x04cert\x18\x02 \x01(\tR\x04cert\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\xb9\x01\n" +
+	"\n" +
+	"EtcdConfig\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\tR\x04data\x12\x1c\n" +
+	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12(\n" +
+	"\x03tls\x18\x03 \x01(\v2\x16.bordergw.v1.TLSConfigR\x03tls\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12#\n" +
+	"\rpassword_file\x18\x05 \x01(\tR\fpasswordFile\x12\x16\n" +
+	"\x06prefix\x18\x06 \x01(\tR\x06prefix\"I\n" +
+	"\fAccessConfig\x12!\n" +
+	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x16\n" +
+	"\x06tokens\x18\x02 \x01(\tR\x06tokens\"&\n" +
+	"\x10EncryptionConfig\x12\x12\n" +
+	"\x04keys\x18\x01 \x01(\tR\x04keys\"F\n" +
+	"\vAuditConfig\x127\n" +
+	"\tretention\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\tretentionB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
 	file_api_v1_config_proto_rawDescOnce sync.Once
@@ -706,7 +1153,7 @@ func file_api_v1_config_proto_rawDescGZIP() []byte {
 	return file_api_v1_config_proto_rawDescData
 }
 
-var file_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_api_v1_config_proto_goTypes = []any{
 	(*AgentConfig)(nil),            // 0: bordergw.v1.AgentConfig
 	(*UnderlayConfig)(nil),         // 1: bordergw.v1.UnderlayConfig
@@ -718,22 +1165,39 @@ var file_api_v1_config_proto_goTypes = []any{
 	(*MetricsConfig)(nil),          // 7: bordergw.v1.MetricsConfig
 	(*LogConfig)(nil),              // 8: bordergw.v1.LogConfig
 	(*QuotaConfig)(nil),            // 9: bordergw.v1.QuotaConfig
+	(*ControllerConfig)(nil),       // 10: bordergw.v1.ControllerConfig
+	(*TLSConfig)(nil),              // 11: bordergw.v1.TLSConfig
+	(*EtcdConfig)(nil),             // 12: bordergw.v1.EtcdConfig
+	(*AccessConfig)(nil),           // 13: bordergw.v1.AccessConfig
+	(*EncryptionConfig)(nil),       // 14: bordergw.v1.EncryptionConfig
+	(*AuditConfig)(nil),            // 15: bordergw.v1.AuditConfig
+	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
 }
 var file_api_v1_config_proto_depIdxs = []int32{
-	1, // 0: bordergw.v1.AgentConfig.underlay:type_name -> bordergw.v1.UnderlayConfig
-	2, // 1: bordergw.v1.AgentConfig.source:type_name -> bordergw.v1.SourceConfig
-	5, // 2: bordergw.v1.AgentConfig.charon:type_name -> bordergw.v1.CharonConfig
-	6, // 3: bordergw.v1.AgentConfig.api:type_name -> bordergw.v1.APIConfig
-	7, // 4: bordergw.v1.AgentConfig.metrics:type_name -> bordergw.v1.MetricsConfig
-	8, // 5: bordergw.v1.AgentConfig.log:type_name -> bordergw.v1.LogConfig
-	9, // 6: bordergw.v1.AgentConfig.quotas:type_name -> bordergw.v1.QuotaConfig
-	4, // 7: bordergw.v1.SourceConfig.file:type_name -> bordergw.v1.FileSourceConfig
-	3, // 8: bordergw.v1.SourceConfig.controller:type_name -> bordergw.v1.ControllerSourceConfig
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: bordergw.v1.AgentConfig.underlay:type_name -> bordergw.v1.UnderlayConfig
+	2,  // 1: bordergw.v1.AgentConfig.source:type_name -> bordergw.v1.SourceConfig
+	5,  // 2: bordergw.v1.AgentConfig.charon:type_name -> bordergw.v1.CharonConfig
+	6,  // 3: bordergw.v1.AgentConfig.api:type_name -> bordergw.v1.APIConfig
+	7,  // 4: bordergw.v1.AgentConfig.metrics:type_name -> bordergw.v1.MetricsConfig
+	8,  // 5: bordergw.v1.AgentConfig.log:type_name -> bordergw.v1.LogConfig
+	9,  // 6: bordergw.v1.AgentConfig.quotas:type_name -> bordergw.v1.QuotaConfig
+	4,  // 7: bordergw.v1.SourceConfig.file:type_name -> bordergw.v1.FileSourceConfig
+	3,  // 8: bordergw.v1.SourceConfig.controller:type_name -> bordergw.v1.ControllerSourceConfig
+	11, // 9: bordergw.v1.ControllerConfig.tls:type_name -> bordergw.v1.TLSConfig
+	12, // 10: bordergw.v1.ControllerConfig.etcd:type_name -> bordergw.v1.EtcdConfig
+	13, // 11: bordergw.v1.ControllerConfig.access:type_name -> bordergw.v1.AccessConfig
+	14, // 12: bordergw.v1.ControllerConfig.encryption:type_name -> bordergw.v1.EncryptionConfig
+	9,  // 13: bordergw.v1.ControllerConfig.quotas:type_name -> bordergw.v1.QuotaConfig
+	15, // 14: bordergw.v1.ControllerConfig.audit:type_name -> bordergw.v1.AuditConfig
+	7,  // 15: bordergw.v1.ControllerConfig.metrics:type_name -> bordergw.v1.MetricsConfig
+	8,  // 16: bordergw.v1.ControllerConfig.log:type_name -> bordergw.v1.LogConfig
+	11, // 17: bordergw.v1.EtcdConfig.tls:type_name -> bordergw.v1.TLSConfig
+	16, // 18: bordergw.v1.AuditConfig.retention:type_name -> google.protobuf.Duration
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_config_proto_init() }
@@ -747,7 +1211,7 @@ func file_api_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_config_proto_rawDesc), len(file_api_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

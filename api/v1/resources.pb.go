@@ -14,6 +14,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -26,20 +27,112 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Metadata is what a controller keeps beside a resource. Writers may set display_name; resource_version says which state a change is
+// based on; the rest is the controller's.
+type Metadata struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Never given to another resource, not even to one of the same name after a deletion.
+	Uid string `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Changes with every write; only good for comparing with itself. A write that names an older one is refused.
+	ResourceVersion string `protobuf:"bytes,2,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
+	// Counts the changes that agents act on: all of spec but its description.
+	Generation uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Created    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	Updated    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=updated,proto3" json:"updated,omitempty"`
+	// A name for people, at most 64 characters; agents never see it.
+	DisplayName   string `protobuf:"bytes,6,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metadata) Reset() {
+	*x = Metadata{}
+	mi := &file_api_v1_resources_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metadata) ProtoMessage() {}
+
+func (x *Metadata) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_resources_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
+func (*Metadata) Descriptor() ([]byte, []int) {
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Metadata) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *Metadata) GetResourceVersion() string {
+	if x != nil {
+		return x.ResourceVersion
+	}
+	return ""
+}
+
+func (x *Metadata) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Metadata) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Metadata) GetUpdated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Updated
+	}
+	return nil
+}
+
+func (x *Metadata) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
 // BorderGateway is a tenant's router: one VRF, one routing table and one BGP speaker on every host that serves it.
 type BorderGateway struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Spec          *BorderGatewaySpec     `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	Status        *BorderGatewayStatus   `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Kind   string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spec   *BorderGatewaySpec     `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	Status *BorderGatewayStatus   `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// What a controller keeps beside the resource; not set where manifests are files.
+	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BorderGateway) Reset() {
 	*x = BorderGateway{}
-	mi := &file_api_v1_resources_proto_msgTypes[0]
+	mi := &file_api_v1_resources_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +144,7 @@ func (x *BorderGateway) String() string {
 func (*BorderGateway) ProtoMessage() {}
 
 func (x *BorderGateway) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[0]
+	mi := &file_api_v1_resources_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +157,7 @@ func (x *BorderGateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BorderGateway.ProtoReflect.Descriptor instead.
 func (*BorderGateway) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{0}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *BorderGateway) GetKind() string {
@@ -95,6 +188,13 @@ func (x *BorderGateway) GetStatus() *BorderGatewayStatus {
 	return nil
 }
 
+func (x *BorderGateway) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 type BorderGatewaySpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Any 2- or 4-byte AS number (RFC 6793); default 65000.
@@ -110,7 +210,7 @@ type BorderGatewaySpec struct {
 
 func (x *BorderGatewaySpec) Reset() {
 	*x = BorderGatewaySpec{}
-	mi := &file_api_v1_resources_proto_msgTypes[1]
+	mi := &file_api_v1_resources_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +222,7 @@ func (x *BorderGatewaySpec) String() string {
 func (*BorderGatewaySpec) ProtoMessage() {}
 
 func (x *BorderGatewaySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[1]
+	mi := &file_api_v1_resources_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +235,7 @@ func (x *BorderGatewaySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BorderGatewaySpec.ProtoReflect.Descriptor instead.
 func (*BorderGatewaySpec) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *BorderGatewaySpec) GetAsn() uint32 {
@@ -190,7 +290,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_api_v1_resources_proto_msgTypes[2]
+	mi := &file_api_v1_resources_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -202,7 +302,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[2]
+	mi := &file_api_v1_resources_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -215,7 +315,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Attachment) GetName() string {
@@ -266,7 +366,7 @@ type AttachmentPeer struct {
 
 func (x *AttachmentPeer) Reset() {
 	*x = AttachmentPeer{}
-	mi := &file_api_v1_resources_proto_msgTypes[3]
+	mi := &file_api_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +378,7 @@ func (x *AttachmentPeer) String() string {
 func (*AttachmentPeer) ProtoMessage() {}
 
 func (x *AttachmentPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[3]
+	mi := &file_api_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,7 +391,7 @@ func (x *AttachmentPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachmentPeer.ProtoReflect.Descriptor instead.
 func (*AttachmentPeer) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AttachmentPeer) GetAddress() string {
@@ -327,7 +427,7 @@ type StaticRoute struct {
 
 func (x *StaticRoute) Reset() {
 	*x = StaticRoute{}
-	mi := &file_api_v1_resources_proto_msgTypes[4]
+	mi := &file_api_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +439,7 @@ func (x *StaticRoute) String() string {
 func (*StaticRoute) ProtoMessage() {}
 
 func (x *StaticRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[4]
+	mi := &file_api_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +452,7 @@ func (x *StaticRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StaticRoute.ProtoReflect.Descriptor instead.
 func (*StaticRoute) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StaticRoute) GetPrefix() string {
@@ -378,17 +478,19 @@ func (x *StaticRoute) GetAttachment() string {
 
 // CustomerGateway is the customer's device or devices, seen from the cloud.
 type CustomerGateway struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Spec          *CustomerGatewaySpec   `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spec  *CustomerGatewaySpec   `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// What a controller keeps beside the resource; not set where manifests are files.
+	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CustomerGateway) Reset() {
 	*x = CustomerGateway{}
-	mi := &file_api_v1_resources_proto_msgTypes[5]
+	mi := &file_api_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +502,7 @@ func (x *CustomerGateway) String() string {
 func (*CustomerGateway) ProtoMessage() {}
 
 func (x *CustomerGateway) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[5]
+	mi := &file_api_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +515,7 @@ func (x *CustomerGateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerGateway.ProtoReflect.Descriptor instead.
 func (*CustomerGateway) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CustomerGateway) GetKind() string {
@@ -437,6 +539,13 @@ func (x *CustomerGateway) GetSpec() *CustomerGatewaySpec {
 	return nil
 }
 
+func (x *CustomerGateway) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 type CustomerGatewaySpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Needed for BGP; 0 means none.
@@ -450,7 +559,7 @@ type CustomerGatewaySpec struct {
 
 func (x *CustomerGatewaySpec) Reset() {
 	*x = CustomerGatewaySpec{}
-	mi := &file_api_v1_resources_proto_msgTypes[6]
+	mi := &file_api_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +571,7 @@ func (x *CustomerGatewaySpec) String() string {
 func (*CustomerGatewaySpec) ProtoMessage() {}
 
 func (x *CustomerGatewaySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[6]
+	mi := &file_api_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +584,7 @@ func (x *CustomerGatewaySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerGatewaySpec.ProtoReflect.Descriptor instead.
 func (*CustomerGatewaySpec) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CustomerGatewaySpec) GetAsn() uint32 {
@@ -501,18 +610,20 @@ func (x *CustomerGatewaySpec) GetDescription() string {
 
 // VPNConnection is all tunnels between a group of cloud addresses and a group of customer addresses.
 type VPNConnection struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Spec          *VPNConnectionSpec     `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	Status        *VPNConnectionStatus   `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Kind   string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spec   *VPNConnectionSpec     `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	Status *VPNConnectionStatus   `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// What a controller keeps beside the resource; not set where manifests are files.
+	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VPNConnection) Reset() {
 	*x = VPNConnection{}
-	mi := &file_api_v1_resources_proto_msgTypes[7]
+	mi := &file_api_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +635,7 @@ func (x *VPNConnection) String() string {
 func (*VPNConnection) ProtoMessage() {}
 
 func (x *VPNConnection) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[7]
+	mi := &file_api_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +648,7 @@ func (x *VPNConnection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPNConnection.ProtoReflect.Descriptor instead.
 func (*VPNConnection) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VPNConnection) GetKind() string {
@@ -568,6 +679,13 @@ func (x *VPNConnection) GetStatus() *VPNConnectionStatus {
 	return nil
 }
 
+func (x *VPNConnection) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 type VPNConnectionSpec struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Description     string                 `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
@@ -583,7 +701,7 @@ type VPNConnectionSpec struct {
 
 func (x *VPNConnectionSpec) Reset() {
 	*x = VPNConnectionSpec{}
-	mi := &file_api_v1_resources_proto_msgTypes[8]
+	mi := &file_api_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +713,7 @@ func (x *VPNConnectionSpec) String() string {
 func (*VPNConnectionSpec) ProtoMessage() {}
 
 func (x *VPNConnectionSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[8]
+	mi := &file_api_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +726,7 @@ func (x *VPNConnectionSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPNConnectionSpec.ProtoReflect.Descriptor instead.
 func (*VPNConnectionSpec) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VPNConnectionSpec) GetDescription() string {
@@ -648,18 +766,20 @@ func (x *VPNConnectionSpec) GetCloudAddresses() []string {
 
 // VPNTunnel is one IPsec channel between one cloud address and one customer address.
 type VPNTunnel struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Spec          *VPNTunnelSpec         `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	Status        *VPNTunnelStatus       `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Kind   string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spec   *VPNTunnelSpec         `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	Status *VPNTunnelStatus       `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// What a controller keeps beside the resource; not set where manifests are files.
+	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VPNTunnel) Reset() {
 	*x = VPNTunnel{}
-	mi := &file_api_v1_resources_proto_msgTypes[9]
+	mi := &file_api_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +791,7 @@ func (x *VPNTunnel) String() string {
 func (*VPNTunnel) ProtoMessage() {}
 
 func (x *VPNTunnel) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[9]
+	mi := &file_api_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +804,7 @@ func (x *VPNTunnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPNTunnel.ProtoReflect.Descriptor instead.
 func (*VPNTunnel) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VPNTunnel) GetKind() string {
@@ -711,6 +831,13 @@ func (x *VPNTunnel) GetSpec() *VPNTunnelSpec {
 func (x *VPNTunnel) GetStatus() *VPNTunnelStatus {
 	if x != nil {
 		return x.Status
+	}
+	return nil
+}
+
+func (x *VPNTunnel) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
 	}
 	return nil
 }
@@ -746,7 +873,7 @@ type VPNTunnelSpec struct {
 
 func (x *VPNTunnelSpec) Reset() {
 	*x = VPNTunnelSpec{}
-	mi := &file_api_v1_resources_proto_msgTypes[10]
+	mi := &file_api_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +885,7 @@ func (x *VPNTunnelSpec) String() string {
 func (*VPNTunnelSpec) ProtoMessage() {}
 
 func (x *VPNTunnelSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[10]
+	mi := &file_api_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +898,7 @@ func (x *VPNTunnelSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPNTunnelSpec.ProtoReflect.Descriptor instead.
 func (*VPNTunnelSpec) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VPNTunnelSpec) GetConnection() string {
@@ -911,7 +1038,7 @@ type Inside struct {
 
 func (x *Inside) Reset() {
 	*x = Inside{}
-	mi := &file_api_v1_resources_proto_msgTypes[11]
+	mi := &file_api_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1050,7 @@ func (x *Inside) String() string {
 func (*Inside) ProtoMessage() {}
 
 func (x *Inside) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[11]
+	mi := &file_api_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1063,7 @@ func (x *Inside) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inside.ProtoReflect.Descriptor instead.
 func (*Inside) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Inside) GetCloud() string {
@@ -970,7 +1097,7 @@ type IKE struct {
 
 func (x *IKE) Reset() {
 	*x = IKE{}
-	mi := &file_api_v1_resources_proto_msgTypes[12]
+	mi := &file_api_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1109,7 @@ func (x *IKE) String() string {
 func (*IKE) ProtoMessage() {}
 
 func (x *IKE) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[12]
+	mi := &file_api_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1122,7 @@ func (x *IKE) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IKE.ProtoReflect.Descriptor instead.
 func (*IKE) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IKE) GetVersion() uint32 {
@@ -1049,7 +1176,7 @@ type ESP struct {
 
 func (x *ESP) Reset() {
 	*x = ESP{}
-	mi := &file_api_v1_resources_proto_msgTypes[13]
+	mi := &file_api_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1188,7 @@ func (x *ESP) String() string {
 func (*ESP) ProtoMessage() {}
 
 func (x *ESP) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[13]
+	mi := &file_api_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1201,7 @@ func (x *ESP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ESP.ProtoReflect.Descriptor instead.
 func (*ESP) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ESP) GetProposals() []string {
@@ -1124,7 +1251,7 @@ type DPD struct {
 
 func (x *DPD) Reset() {
 	*x = DPD{}
-	mi := &file_api_v1_resources_proto_msgTypes[14]
+	mi := &file_api_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1263,7 @@ func (x *DPD) String() string {
 func (*DPD) ProtoMessage() {}
 
 func (x *DPD) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[14]
+	mi := &file_api_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1276,7 @@ func (x *DPD) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DPD.ProtoReflect.Descriptor instead.
 func (*DPD) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DPD) GetEnabled() bool {
@@ -1186,7 +1313,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_api_v1_resources_proto_msgTypes[15]
+	mi := &file_api_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1325,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[15]
+	mi := &file_api_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1338,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Probe) GetMode() string {
@@ -1253,7 +1380,7 @@ type BGP struct {
 
 func (x *BGP) Reset() {
 	*x = BGP{}
-	mi := &file_api_v1_resources_proto_msgTypes[16]
+	mi := &file_api_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1392,7 @@ func (x *BGP) String() string {
 func (*BGP) ProtoMessage() {}
 
 func (x *BGP) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[16]
+	mi := &file_api_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1405,7 @@ func (x *BGP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BGP.ProtoReflect.Descriptor instead.
 func (*BGP) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BGP) GetKeepalive() *durationpb.Duration {
@@ -1342,7 +1469,7 @@ type BFD struct {
 
 func (x *BFD) Reset() {
 	*x = BFD{}
-	mi := &file_api_v1_resources_proto_msgTypes[17]
+	mi := &file_api_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1481,7 @@ func (x *BFD) String() string {
 func (*BFD) ProtoMessage() {}
 
 func (x *BFD) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_resources_proto_msgTypes[17]
+	mi := &file_api_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1494,7 @@ func (x *BFD) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BFD.ProtoReflect.Descriptor instead.
 func (*BFD) Descriptor() ([]byte, []int) {
-	return file_api_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BFD) GetEnabled() bool {
@@ -1391,16 +1518,227 @@ func (x *BFD) GetMultiplier() uint32 {
 	return 0
 }
 
+// GatewayHost is a gateway host as the controller knows it. Where manifests are files there is none.
+type GatewayHost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spec          *GatewayHostSpec       `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	Status        *GatewayHostStatus     `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	Metadata      *Metadata              `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayHost) Reset() {
+	*x = GatewayHost{}
+	mi := &file_api_v1_resources_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayHost) ProtoMessage() {}
+
+func (x *GatewayHost) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_resources_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayHost.ProtoReflect.Descriptor instead.
+func (*GatewayHost) Descriptor() ([]byte, []int) {
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GatewayHost) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *GatewayHost) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GatewayHost) GetSpec() *GatewayHostSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *GatewayHost) GetStatus() *GatewayHostStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *GatewayHost) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+type GatewayHostSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cloud public addresses it owns; an address belongs to one host at most.
+	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Failure domain, such as a building: the two addresses of a connection are taken from different zones where there are several.
+	Zone string `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Gets no new connections; those that it has stay.
+	Cordoned      bool   `protobuf:"varint,3,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
+	Description   string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayHostSpec) Reset() {
+	*x = GatewayHostSpec{}
+	mi := &file_api_v1_resources_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayHostSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayHostSpec) ProtoMessage() {}
+
+func (x *GatewayHostSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_resources_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayHostSpec.ProtoReflect.Descriptor instead.
+func (*GatewayHostSpec) Descriptor() ([]byte, []int) {
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GatewayHostSpec) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *GatewayHostSpec) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *GatewayHostSpec) GetCordoned() bool {
+	if x != nil {
+		return x.Cordoned
+	}
+	return false
+}
+
+func (x *GatewayHostSpec) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+type GatewayHostStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connections that have one of the host's addresses.
+	Connections   uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	Tunnels       uint32 `protobuf:"varint,2,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayHostStatus) Reset() {
+	*x = GatewayHostStatus{}
+	mi := &file_api_v1_resources_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayHostStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayHostStatus) ProtoMessage() {}
+
+func (x *GatewayHostStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_resources_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayHostStatus.ProtoReflect.Descriptor instead.
+func (*GatewayHostStatus) Descriptor() ([]byte, []int) {
+	return file_api_v1_resources_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GatewayHostStatus) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *GatewayHostStatus) GetTunnels() uint32 {
+	if x != nil {
+		return x.Tunnels
+	}
+	return 0
+}
+
 var File_api_v1_resources_proto protoreflect.FileDescriptor
 
 const file_api_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"\x16api/v1/resources.proto\x12\vbordergw.v1\x1a\x13api/v1/secret.proto\x1a\x13api/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\"\xa5\x01\n" +
+	"\x16api/v1/resources.proto\x12\vbordergw.v1\x1a\x13api/v1/secret.proto\x1a\x13api/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n" +
+	"\bMetadata\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12)\n" +
+	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x124\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aupdated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aupdated\x12!\n" +
+	"\fdisplay_name\x18\x06 \x01(\tR\vdisplayName\"\xd8\x01\n" +
 	"\rBorderGateway\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
 	"\x04spec\x18\x03 \x01(\v2\x1e.bordergw.v1.BorderGatewaySpecR\x04spec\x128\n" +
-	"\x06status\x18\x04 \x01(\v2 .bordergw.v1.BorderGatewayStatusR\x06status\"\xe6\x01\n" +
+	"\x06status\x18\x04 \x01(\v2 .bordergw.v1.BorderGatewayStatusR\x06status\x121\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x15.bordergw.v1.MetadataR\bmetadata\"\xe6\x01\n" +
 	"\x11BorderGatewaySpec\x12\x10\n" +
 	"\x03asn\x18\x01 \x01(\rR\x03asn\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.bordergw.v1.AttachmentR\vattachments\x12=\n" +
@@ -1425,31 +1763,34 @@ const file_api_v1_resources_proto_rawDesc = "" +
 	"connection\x12\x1e\n" +
 	"\n" +
 	"attachment\x18\x03 \x01(\tR\n" +
-	"attachment\"o\n" +
+	"attachment\"\xa2\x01\n" +
 	"\x0fCustomerGateway\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
-	"\x04spec\x18\x03 \x01(\v2 .bordergw.v1.CustomerGatewaySpecR\x04spec\"g\n" +
+	"\x04spec\x18\x03 \x01(\v2 .bordergw.v1.CustomerGatewaySpecR\x04spec\x121\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x15.bordergw.v1.MetadataR\bmetadata\"g\n" +
 	"\x13CustomerGatewaySpec\x12\x10\n" +
 	"\x03asn\x18\x01 \x01(\rR\x03asn\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12 \n" +
-	"\vdescription\x18\x03 \x01(\tR\vdescription\"\xa5\x01\n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\"\xd8\x01\n" +
 	"\rVPNConnection\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
 	"\x04spec\x18\x03 \x01(\v2\x1e.bordergw.v1.VPNConnectionSpecR\x04spec\x128\n" +
-	"\x06status\x18\x04 \x01(\v2 .bordergw.v1.VPNConnectionStatusR\x06status\"\xca\x01\n" +
+	"\x06status\x18\x04 \x01(\v2 .bordergw.v1.VPNConnectionStatusR\x06status\x121\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x15.bordergw.v1.MetadataR\bmetadata\"\xca\x01\n" +
 	"\x11VPNConnectionSpec\x12 \n" +
 	"\vdescription\x18\x01 \x01(\tR\vdescription\x12%\n" +
 	"\x0eborder_gateway\x18\x02 \x01(\tR\rborderGateway\x12)\n" +
 	"\x10customer_gateway\x18\x03 \x01(\tR\x0fcustomerGateway\x12\x18\n" +
 	"\arouting\x18\x04 \x01(\tR\arouting\x12'\n" +
-	"\x0fcloud_addresses\x18\x05 \x03(\tR\x0ecloudAddresses\"\x99\x01\n" +
+	"\x0fcloud_addresses\x18\x05 \x03(\tR\x0ecloudAddresses\"\xcc\x01\n" +
 	"\tVPNTunnel\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
 	"\x04spec\x18\x03 \x01(\v2\x1a.bordergw.v1.VPNTunnelSpecR\x04spec\x124\n" +
-	"\x06status\x18\x04 \x01(\v2\x1c.bordergw.v1.VPNTunnelStatusR\x06status\"\x8e\x05\n" +
+	"\x06status\x18\x04 \x01(\v2\x1c.bordergw.v1.VPNTunnelStatusR\x06status\x121\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x15.bordergw.v1.MetadataR\bmetadata\"\x8e\x05\n" +
 	"\rVPNTunnelSpec\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -1515,7 +1856,21 @@ const file_api_v1_resources_proto_rawDesc = "" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x1e\n" +
 	"\n" +
 	"multiplier\x18\x03 \x01(\rR\n" +
-	"multiplierB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
+	"multiplier\"\xd2\x01\n" +
+	"\vGatewayHost\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x120\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1c.bordergw.v1.GatewayHostSpecR\x04spec\x126\n" +
+	"\x06status\x18\x04 \x01(\v2\x1e.bordergw.v1.GatewayHostStatusR\x06status\x121\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x15.bordergw.v1.MetadataR\bmetadata\"\x81\x01\n" +
+	"\x0fGatewayHostSpec\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x1a\n" +
+	"\bcordoned\x18\x03 \x01(\bR\bcordoned\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\"O\n" +
+	"\x11GatewayHostStatus\x12 \n" +
+	"\vconnections\x18\x01 \x01(\rR\vconnections\x12\x18\n" +
+	"\atunnels\x18\x02 \x01(\rR\atunnelsB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
 	file_api_v1_resources_proto_rawDescOnce sync.Once
@@ -1529,66 +1884,80 @@ func file_api_v1_resources_proto_rawDescGZIP() []byte {
 	return file_api_v1_resources_proto_rawDescData
 }
 
-var file_api_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_api_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_api_v1_resources_proto_goTypes = []any{
-	(*BorderGateway)(nil),       // 0: bordergw.v1.BorderGateway
-	(*BorderGatewaySpec)(nil),   // 1: bordergw.v1.BorderGatewaySpec
-	(*Attachment)(nil),          // 2: bordergw.v1.Attachment
-	(*AttachmentPeer)(nil),      // 3: bordergw.v1.AttachmentPeer
-	(*StaticRoute)(nil),         // 4: bordergw.v1.StaticRoute
-	(*CustomerGateway)(nil),     // 5: bordergw.v1.CustomerGateway
-	(*CustomerGatewaySpec)(nil), // 6: bordergw.v1.CustomerGatewaySpec
-	(*VPNConnection)(nil),       // 7: bordergw.v1.VPNConnection
-	(*VPNConnectionSpec)(nil),   // 8: bordergw.v1.VPNConnectionSpec
-	(*VPNTunnel)(nil),           // 9: bordergw.v1.VPNTunnel
-	(*VPNTunnelSpec)(nil),       // 10: bordergw.v1.VPNTunnelSpec
-	(*Inside)(nil),              // 11: bordergw.v1.Inside
-	(*IKE)(nil),                 // 12: bordergw.v1.IKE
-	(*ESP)(nil),                 // 13: bordergw.v1.ESP
-	(*DPD)(nil),                 // 14: bordergw.v1.DPD
-	(*Probe)(nil),               // 15: bordergw.v1.Probe
-	(*BGP)(nil),                 // 16: bordergw.v1.BGP
-	(*BFD)(nil),                 // 17: bordergw.v1.BFD
-	(*BorderGatewayStatus)(nil), // 18: bordergw.v1.BorderGatewayStatus
-	(*SecretSource)(nil),        // 19: bordergw.v1.SecretSource
-	(*VPNConnectionStatus)(nil), // 20: bordergw.v1.VPNConnectionStatus
-	(*VPNTunnelStatus)(nil),     // 21: bordergw.v1.VPNTunnelStatus
-	(*durationpb.Duration)(nil), // 22: google.protobuf.Duration
+	(*Metadata)(nil),              // 0: bordergw.v1.Metadata
+	(*BorderGateway)(nil),         // 1: bordergw.v1.BorderGateway
+	(*BorderGatewaySpec)(nil),     // 2: bordergw.v1.BorderGatewaySpec
+	(*Attachment)(nil),            // 3: bordergw.v1.Attachment
+	(*AttachmentPeer)(nil),        // 4: bordergw.v1.AttachmentPeer
+	(*StaticRoute)(nil),           // 5: bordergw.v1.StaticRoute
+	(*CustomerGateway)(nil),       // 6: bordergw.v1.CustomerGateway
+	(*CustomerGatewaySpec)(nil),   // 7: bordergw.v1.CustomerGatewaySpec
+	(*VPNConnection)(nil),         // 8: bordergw.v1.VPNConnection
+	(*VPNConnectionSpec)(nil),     // 9: bordergw.v1.VPNConnectionSpec
+	(*VPNTunnel)(nil),             // 10: bordergw.v1.VPNTunnel
+	(*VPNTunnelSpec)(nil),         // 11: bordergw.v1.VPNTunnelSpec
+	(*Inside)(nil),                // 12: bordergw.v1.Inside
+	(*IKE)(nil),                   // 13: bordergw.v1.IKE
+	(*ESP)(nil),                   // 14: bordergw.v1.ESP
+	(*DPD)(nil),                   // 15: bordergw.v1.DPD
+	(*Probe)(nil),                 // 16: bordergw.v1.Probe
+	(*BGP)(nil),                   // 17: bordergw.v1.BGP
+	(*BFD)(nil),                   // 18: bordergw.v1.BFD
+	(*GatewayHost)(nil),           // 19: bordergw.v1.GatewayHost
+	(*GatewayHostSpec)(nil),       // 20: bordergw.v1.GatewayHostSpec
+	(*GatewayHostStatus)(nil),     // 21: bordergw.v1.GatewayHostStatus
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*BorderGatewayStatus)(nil),   // 23: bordergw.v1.BorderGatewayStatus
+	(*SecretSource)(nil),          // 24: bordergw.v1.SecretSource
+	(*VPNConnectionStatus)(nil),   // 25: bordergw.v1.VPNConnectionStatus
+	(*VPNTunnelStatus)(nil),       // 26: bordergw.v1.VPNTunnelStatus
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
 }
 var file_api_v1_resources_proto_depIdxs = []int32{
-	1,  // 0: bordergw.v1.BorderGateway.spec:type_name -> bordergw.v1.BorderGatewaySpec
-	18, // 1: bordergw.v1.BorderGateway.status:type_name -> bordergw.v1.BorderGatewayStatus
-	2,  // 2: bordergw.v1.BorderGatewaySpec.attachments:type_name -> bordergw.v1.Attachment
-	4,  // 3: bordergw.v1.BorderGatewaySpec.static_routes:type_name -> bordergw.v1.StaticRoute
-	3,  // 4: bordergw.v1.Attachment.peer:type_name -> bordergw.v1.AttachmentPeer
-	19, // 5: bordergw.v1.AttachmentPeer.password:type_name -> bordergw.v1.SecretSource
-	6,  // 6: bordergw.v1.CustomerGateway.spec:type_name -> bordergw.v1.CustomerGatewaySpec
-	8,  // 7: bordergw.v1.VPNConnection.spec:type_name -> bordergw.v1.VPNConnectionSpec
-	20, // 8: bordergw.v1.VPNConnection.status:type_name -> bordergw.v1.VPNConnectionStatus
-	10, // 9: bordergw.v1.VPNTunnel.spec:type_name -> bordergw.v1.VPNTunnelSpec
-	21, // 10: bordergw.v1.VPNTunnel.status:type_name -> bordergw.v1.VPNTunnelStatus
-	11, // 11: bordergw.v1.VPNTunnelSpec.inside:type_name -> bordergw.v1.Inside
-	19, // 12: bordergw.v1.VPNTunnelSpec.psk:type_name -> bordergw.v1.SecretSource
-	12, // 13: bordergw.v1.VPNTunnelSpec.ike:type_name -> bordergw.v1.IKE
-	13, // 14: bordergw.v1.VPNTunnelSpec.esp:type_name -> bordergw.v1.ESP
-	14, // 15: bordergw.v1.VPNTunnelSpec.dpd:type_name -> bordergw.v1.DPD
-	15, // 16: bordergw.v1.VPNTunnelSpec.probe:type_name -> bordergw.v1.Probe
-	16, // 17: bordergw.v1.VPNTunnelSpec.bgp:type_name -> bordergw.v1.BGP
-	22, // 18: bordergw.v1.IKE.lifetime:type_name -> google.protobuf.Duration
-	22, // 19: bordergw.v1.ESP.lifetime:type_name -> google.protobuf.Duration
-	22, // 20: bordergw.v1.DPD.interval:type_name -> google.protobuf.Duration
-	22, // 21: bordergw.v1.DPD.timeout:type_name -> google.protobuf.Duration
-	22, // 22: bordergw.v1.Probe.interval:type_name -> google.protobuf.Duration
-	22, // 23: bordergw.v1.BGP.keepalive:type_name -> google.protobuf.Duration
-	22, // 24: bordergw.v1.BGP.hold:type_name -> google.protobuf.Duration
-	19, // 25: bordergw.v1.BGP.password:type_name -> bordergw.v1.SecretSource
-	17, // 26: bordergw.v1.BGP.bfd:type_name -> bordergw.v1.BFD
-	22, // 27: bordergw.v1.BFD.interval:type_name -> google.protobuf.Duration
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	22, // 0: bordergw.v1.Metadata.created:type_name -> google.protobuf.Timestamp
+	22, // 1: bordergw.v1.Metadata.updated:type_name -> google.protobuf.Timestamp
+	2,  // 2: bordergw.v1.BorderGateway.spec:type_name -> bordergw.v1.BorderGatewaySpec
+	23, // 3: bordergw.v1.BorderGateway.status:type_name -> bordergw.v1.BorderGatewayStatus
+	0,  // 4: bordergw.v1.BorderGateway.metadata:type_name -> bordergw.v1.Metadata
+	3,  // 5: bordergw.v1.BorderGatewaySpec.attachments:type_name -> bordergw.v1.Attachment
+	5,  // 6: bordergw.v1.BorderGatewaySpec.static_routes:type_name -> bordergw.v1.StaticRoute
+	4,  // 7: bordergw.v1.Attachment.peer:type_name -> bordergw.v1.AttachmentPeer
+	24, // 8: bordergw.v1.AttachmentPeer.password:type_name -> bordergw.v1.SecretSource
+	7,  // 9: bordergw.v1.CustomerGateway.spec:type_name -> bordergw.v1.CustomerGatewaySpec
+	0,  // 10: bordergw.v1.CustomerGateway.metadata:type_name -> bordergw.v1.Metadata
+	9,  // 11: bordergw.v1.VPNConnection.spec:type_name -> bordergw.v1.VPNConnectionSpec
+	25, // 12: bordergw.v1.VPNConnection.status:type_name -> bordergw.v1.VPNConnectionStatus
+	0,  // 13: bordergw.v1.VPNConnection.metadata:type_name -> bordergw.v1.Metadata
+	11, // 14: bordergw.v1.VPNTunnel.spec:type_name -> bordergw.v1.VPNTunnelSpec
+	26, // 15: bordergw.v1.VPNTunnel.status:type_name -> bordergw.v1.VPNTunnelStatus
+	0,  // 16: bordergw.v1.VPNTunnel.metadata:type_name -> bordergw.v1.Metadata
+	12, // 17: bordergw.v1.VPNTunnelSpec.inside:type_name -> bordergw.v1.Inside
+	24, // 18: bordergw.v1.VPNTunnelSpec.psk:type_name -> bordergw.v1.SecretSource
+	13, // 19: bordergw.v1.VPNTunnelSpec.ike:type_name -> bordergw.v1.IKE
+	14, // 20: bordergw.v1.VPNTunnelSpec.esp:type_name -> bordergw.v1.ESP
+	15, // 21: bordergw.v1.VPNTunnelSpec.dpd:type_name -> bordergw.v1.DPD
+	16, // 22: bordergw.v1.VPNTunnelSpec.probe:type_name -> bordergw.v1.Probe
+	17, // 23: bordergw.v1.VPNTunnelSpec.bgp:type_name -> bordergw.v1.BGP
+	27, // 24: bordergw.v1.IKE.lifetime:type_name -> google.protobuf.Duration
+	27, // 25: bordergw.v1.ESP.lifetime:type_name -> google.protobuf.Duration
+	27, // 26: bordergw.v1.DPD.interval:type_name -> google.protobuf.Duration
+	27, // 27: bordergw.v1.DPD.timeout:type_name -> google.protobuf.Duration
+	27, // 28: bordergw.v1.Probe.interval:type_name -> google.protobuf.Duration
+	27, // 29: bordergw.v1.BGP.keepalive:type_name -> google.protobuf.Duration
+	27, // 30: bordergw.v1.BGP.hold:type_name -> google.protobuf.Duration
+	24, // 31: bordergw.v1.BGP.password:type_name -> bordergw.v1.SecretSource
+	18, // 32: bordergw.v1.BGP.bfd:type_name -> bordergw.v1.BFD
+	27, // 33: bordergw.v1.BFD.interval:type_name -> google.protobuf.Duration
+	20, // 34: bordergw.v1.GatewayHost.spec:type_name -> bordergw.v1.GatewayHostSpec
+	21, // 35: bordergw.v1.GatewayHost.status:type_name -> bordergw.v1.GatewayHostStatus
+	0,  // 36: bordergw.v1.GatewayHost.metadata:type_name -> bordergw.v1.Metadata
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_resources_proto_init() }
@@ -1598,16 +1967,16 @@ func file_api_v1_resources_proto_init() {
 	}
 	file_api_v1_secret_proto_init()
 	file_api_v1_status_proto_init()
-	file_api_v1_resources_proto_msgTypes[10].OneofWrappers = []any{}
-	file_api_v1_resources_proto_msgTypes[14].OneofWrappers = []any{}
-	file_api_v1_resources_proto_msgTypes[16].OneofWrappers = []any{}
+	file_api_v1_resources_proto_msgTypes[11].OneofWrappers = []any{}
+	file_api_v1_resources_proto_msgTypes[15].OneofWrappers = []any{}
+	file_api_v1_resources_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_resources_proto_rawDesc), len(file_api_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

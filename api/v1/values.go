@@ -6,6 +6,7 @@ const (
 	KindCustomerGateway = "CustomerGateway"
 	KindVPNConnection   = "VPNConnection"
 	KindVPNTunnel       = "VPNTunnel"
+	KindGatewayHost     = "GatewayHost"
 )
 
 // VPNConnectionSpec.routing.

@@ -1,0 +1,46 @@
+package store
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/bordergw/bordergw/internal/secret"
+)
+
+// ConnectOptions says how to reach an etcd.
+type ConnectOptions struct {
+	// Endpoints are unix:///PATH or https://HOST:PORT.
+	Endpoints []string
+	// TLS for https endpoints; nil for none.
+	TLS      *tls.Config
+	User     string
+	Password secret.Secret
+	Log      *slog.Logger
+}
+
+const (
+	dialTimeout = 5 * time.Second
+	// keepAlive notices a member that is gone although its connection stands; together they stay below a host's lease.
+	keepAlive        = 5 * time.Second
+	keepAliveTimeout = 3 * time.Second
+	// requestTimeout bounds one exchange with etcd; a member that was lost is replaced by another within it.
+	requestTimeout = 10 * time.Second
+)
+
+// Connect returns a client. Whether the cluster can be reached is seen by Open.
+func Connect(opts ConnectOptions) (*clientv3.Client, error) {
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: opts.Endpoints, TLS: opts.TLS, Username: opts.User, Password: opts.Password.Reveal(),
+		DialTimeout: dialTimeout, DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: keepAliveTimeout,
+		MaxCallSendMsgSize: embeddedRequest, MaxCallRecvMsgSize: 1 << 30,
+		Logger: quiet(opts.Log),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcd: %w", err)
+	}
+	return client, nil
+}

@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// EmbeddedOptions says where and how an etcd runs inside this process.
+type EmbeddedOptions struct {
+	// Dir is created if it does not exist, for this user only.
+	Dir string
+	Log *slog.Logger
+	// NoSync leaves out fsync: fast, and a crash of the machine may lose acknowledged writes. For tests.
+	NoSync bool
+}
+
+// Embedded is an etcd of one member inside this process. It listens on a Unix socket in its data folder and nowhere else, so that
+// who may read the folder may use etcdctl, for a backup for example.
+type Embedded struct {
+	server *embed.Etcd
+	socket string
+}
+
+const (
+	// embeddedStart bounds how long the member may take to become leader of itself.
+	embeddedStart = time.Minute
+	// embeddedTxnOps leaves room for thousands of resources in one Apply; etcd's own default is 128.
+	embeddedTxnOps = 16384
+	// embeddedRequest bounds one request, in bytes.
+	embeddedRequest = 16 << 20
+	// embeddedQuota bounds the database, in bytes; behind it etcd refuses writes.
+	embeddedQuota = 4 << 30
+	// history is how long a Watch can be resumed.
+	history = "1h"
+	// maxSocketPath is what a Unix socket's name may have without its end (unix(7)).
+	maxSocketPath = 107
+)
+
+// StartEmbedded starts the member and returns when it can be used. A folder that another process uses is an error.
+func StartEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error) {
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	socket := filepath.Join(dir, "etcd.sock")
+	if len(socket) > maxSocketPath {
+		return nil, fmt.Errorf("data folder %s: its name may have at most %d bytes", dir, maxSocketPath-len("/etcd.sock"))
+	}
+	client, peer := url.URL{Scheme: "unix", Path: socket}, url.URL{Scheme: "unix", Path: filepath.Join(dir, "peer.sock")}
+	c := embed.NewConfig()
+	c.Name, c.Dir = "bordergw", dir
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	c.EnableGRPCGateway = false
+	c.MaxTxnOps, c.MaxRequestBytes, c.QuotaBackendBytes = embeddedTxnOps, embeddedRequest, embeddedQuota
+	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, history
+	// Nobody else can become leader: no need to wait for heartbeats.
+	c.TickMs, c.ElectionMs = 10, 100
+	c.UnsafeNoFsync = opts.NoSync
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(opts.Log))
+	server, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
+	}
+	e := &Embedded{server: server, socket: "unix://" + socket}
+	timeout := time.NewTimer(embeddedStart)
+	defer timeout.Stop()
+	select {
+	case <-server.Server.ReadyNotify():
+		return e, nil
+	case err = <-server.Err():
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timeout.C:
+		err = errors.New("not ready in time")
+	}
+	server.Close()
+	return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
+}
+
+// Endpoint is what Connect takes.
+func (e *Embedded) Endpoint() string { return e.socket }
+
+// Failed delivers an error when the member ends by itself.
+func (e *Embedded) Failed() <-chan error { return e.server.Err() }
+
+// Close stops the member; what was acknowledged is on disk.
+func (e *Embedded) Close() { e.server.Close() }
