@@ -65,7 +65,7 @@ type Drivers struct {
 	BGP      BGP
 }
 
-// Options of an Agent; all fields but the last are needed.
+// Options of an Agent; all fields but the last two are needed.
 type Options struct {
 	Version string
 	Host    plan.Host
@@ -74,6 +74,8 @@ type Options struct {
 	Source       Source
 	Drivers      Drivers
 	Log          *slog.Logger
+	// XfrmStat, when set, reads what the kernel counts of IPsec packets that it dropped.
+	XfrmStat func() (map[string]uint64, error)
 	// CharonChanged, when set, is called when charon can do something else than before, also the first time; it must not wait.
 	CharonChanged func(charon.Capabilities)
 }
@@ -90,6 +92,7 @@ type Agent struct {
 	publisher *publisher
 	carriers  *carriers
 	wire      *wire
+	xfrm      *xfrm
 	started   time.Time
 	ready     atomic.Bool
 	snapshots chan *apiv1.Set
@@ -116,6 +119,7 @@ func New(opts Options) *Agent {
 		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
 		charonSeen: make(chan struct{}), workers: map[string]*worker{}, gatewayOf: map[string]string{},
 	}
+	a.xfrm = &xfrm{tunnels: opts.Drivers.Link.SAErrors, host: opts.XfrmStat, log: opts.Log}
 	a.publisher = newPublisher(a.hostView)
 	a.carriers = &carriers{list: opts.Drivers.Link.Carrying, now: time.Now, log: opts.Log}
 	a.wire = &wire{read: opts.Drivers.Firewall.Wire, log: opts.Log}
@@ -210,6 +214,7 @@ func (a *Agent) refresh(ctx context.Context) {
 		a.log.Debug("SAs not listed", "error", err)
 	}
 	a.wire.refresh(ctx)
+	a.xfrm.refresh(ctx, a.ifIDs())
 	a.sweep(ctx)
 	a.pokeAll()
 }

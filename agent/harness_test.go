@@ -48,6 +48,9 @@ type world struct {
 	folder   *folder
 	log      *lockedBuffer
 
+	// xfrmStat is the kernel's count of dropped packets, for the next start.
+	xfrmStat func() (map[string]uint64, error)
+
 	// cut keeps the agent from reaching charon, which is there.
 	cut atomic.Bool
 
@@ -89,6 +92,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.agent = New(Options{
 		Version: "test", Source: w.folder, Log: log, MaxBGPRoutes: 300,
+		XfrmStat:      w.xfrmStat,
 		CharonChanged: func(charon.Capabilities) { w.folder.reread() },
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
 			Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},

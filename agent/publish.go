@@ -88,8 +88,10 @@ func (p *publisher) publish() {
 func (a *Agent) hostView() *apiv1.GetHostResponse {
 	out := &apiv1.GetHostResponse{
 		Host: a.host.Name, Version: a.opts.Version, CharonVersion: a.drivers.Charon.Version(), CharonConnected: a.drivers.Charon.Connected(),
-		Ready: a.ready.Load(), Source: a.source.Status(), Started: timestamppb.New(a.started),
+		Ready: a.ready.Load(), Source: a.source.Status(), Started: timestamppb.New(a.started), XfrmErrors: a.xfrm.ofAll(),
 	}
+	can, _ := a.drivers.Charon.Capabilities()
+	out.CharonMlKem = can.MLKEM
 	for _, addr := range a.host.Addresses {
 		out.Addresses = append(out.Addresses, addr.String())
 	}

@@ -34,6 +34,8 @@ type worker struct {
 	carriers *carriers
 	// wire knows the encrypted traffic.
 	wire *wire
+	// xfrm knows what the kernel dropped.
+	xfrm *xfrm
 	kick chan struct{}
 	// first is closed after the first round.
 	first   chan struct{}
@@ -185,7 +187,7 @@ func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status
 		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state, KernelCarries: w.kernelCarries(t, state),
 		Interface: w.links.Interfaces[t.Name], InterfaceErr: w.links.Errors[link.ObjectTunnel+t.Name],
 		Probe: w.drivers.Probe.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
-		Wire: w.wire.of(t),
+		Wire: w.wire.of(t), Errors: w.xfrm.of(t.IfID),
 	}
 }
 

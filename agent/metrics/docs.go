@@ -14,8 +14,11 @@ func WriteReference(w io.Writer) error {
 	b.WriteString(`# Metrics
 
 The agent exposes these at ` + "`/metrics`" + ` of its ` + "`metrics.listen`" + ` address (default ` + "`127.0.0.1:9469`" + `), next to the usual ` + "`go_*`" + ` and
-` + "`process_*`" + ` ones. They are read from the agent's last published state; a scrape never waits for charon or the kernel. Counters start
-at 0 with the agent and do not go back when an SA is replaced. The series of a tunnel stay while it is down.
+` + "`process_*`" + ` ones. They are read from the agent's last published state; a scrape never waits for charon or the kernel. States are
+as old as the last event, a few milliseconds; counters of traffic and of dropped packets are read every ten seconds. Counters start
+at 0 with the agent (those of the wire and of the whole host with the kernel's) and do not go back when an SA is replaced, charon starts
+anew or the tunnel is put DOWN. What an SA counted between the last reading and a killed charon, or its own end as for dropped
+packets, is lost. The series of a tunnel stay while it is down and go when it is removed.
 
 This page is generated from the table in ` + "`agent/metrics`" + `: ` + "`go test ./agent/metrics -update`" + `.
 
@@ -33,6 +36,7 @@ This page is generated from the table in ` + "`agent/metrics`" + `: ` + "`go tes
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.name, kind, strings.Join(labels, ", "), r.help)
 	}
+	b.WriteString(xfrmReference)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -34,6 +34,7 @@ func fullView() *status.View {
 	return &status.View{
 		Host: &apiv1.GetHostResponse{
 			Host: "gw-a", CharonVersion: "5.9.8", CharonConnected: true, Ready: true, Started: at(0),
+			CharonMlKem: true, XfrmErrors: map[string]uint64{"XfrmInNoStates": 21, "XfrmInStateSeqError": 22},
 			Source: &apiv1.SourceStatus{Generation: 7, Accepted: at(1), Refused: at(2), Findings: []*apiv1.Finding{{}, {}, {Warning: true}}},
 		},
 		Gateways: []*apiv1.BorderGateway{{Name: "shop-prod", Status: &apiv1.BorderGatewayStatus{
@@ -56,9 +57,12 @@ func fullView() *status.View {
 				ChildSas: []*apiv1.ChildSA{{}, {}}, Conditions: []*apiv1.Condition{{}},
 				Counters: &apiv1.Counters{
 					BytesIn: 1, BytesOut: 2, PacketsIn: 3, PacketsOut: 4, WireBytesIn: new(uint64(5)), WireBytesOut: new(uint64(6)), WirePacketsIn: new(uint64(7)), WirePacketsOut: new(uint64(8)),
+					IkeRekeys: 18, XfrmErrors: &apiv1.XfrmErrors{OutsideWindow: 23, Replayed: 24, IntegrityFailed: 25},
 					Establishments: 9, Rekeys: 10, Failures: map[string]uint64{"DPD_TIMEOUT": 11, "PROBE_FAILED": 12},
 					ProbeRtt: durationpb.New(1500 * time.Microsecond), ProbesSent: 13, ProbesLost: 14,
 				},
+				Negotiated: &apiv1.Negotiated{IkeVersion: 2, PostQuantum: true, IkeSuite: "AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384/KE1_ML_KEM_768",
+					EspSuite: "AES_GCM_16-256"},
 				BgpSession: &apiv1.BGPSession{PrefixesReceived: 15, PrefixesAccepted: 16, PrefixesAnnounced: 17},
 			}},
 			{Name: "shop-idc-2", Spec: &apiv1.VPNTunnelSpec{Connection: "shop-idc"}, Status: &apiv1.VPNTunnelStatus{

@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"math"
 	"slices"
+	"strconv"
 
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -33,6 +35,15 @@ func hostTable() []row {
 			func(h *host) float64 { return boolean(h.GetReady()) }),
 		hostRow(gauge, "bordergw_charon_connected", "1 while the agent has a session with charon.",
 			func(h *host) float64 { return boolean(h.GetCharonConnected()) }),
+		hostRow(gauge, "bordergw_charon_mlkem", "1 when charon has ML-KEM, so that hybrid key exchanges can be offered; 0 also while that is not known.",
+			func(h *host) float64 { return boolean(h.GetCharonMlKem()) }),
+		{name: "bordergw_host_xfrm_errors_total", kind: counter, labels: []string{"error"},
+			help: "IPsec packets that the kernel dropped, of the whole host and since it booted, by the kernel's name for the cause (see below); no series where the kernel does not count.",
+			collect: func(s *scrape, emit emit) {
+				for name, n := range s.Host.GetXfrmErrors() {
+					emit(float64(n), name)
+				}
+			}},
 		hostRow(gauge, "bordergw_source_generation", "Generation of the desired state in force; 0 before the first.",
 			func(h *host) float64 { return float64(h.GetSource().GetGeneration()) }),
 		hostRow(gauge, "bordergw_source_accepted_timestamp_seconds", "Unix time at which desired state was last accepted; 0 for never.",
@@ -146,6 +157,11 @@ func connectionTable() []row {
 }
 
 func tunnelTable() []row {
+	// Those that charon tells of have a series from the start: an increase from nothing to 1 would not be seen as one.
+	commonFailures := [...]string{
+		apiv1.ReasonAuthenticationFailed, apiv1.ReasonNoProposalChosen, apiv1.ReasonTrafficSelectorsUnacceptable, apiv1.ReasonPeerUnreachable,
+		apiv1.ReasonDPDTimeout, apiv1.ReasonClosedByPeer, apiv1.ReasonCharonRefused, apiv1.ReasonChildSAFailed,
+	}
 	type (
 		tunnel   = apiv1.VPNTunnelStatus
 		counters = apiv1.Counters
@@ -182,17 +198,46 @@ func tunnelTable() []row {
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetEstablishments()) }),
 		tunnelRow(counter, "bordergw_tunnel_rekeys_total", "CHILD_SAs that replaced another one.",
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetRekeys()) }),
-		tunnelRows(counter, "bordergw_tunnel_failures_total", "Failures by reason; a reason has a series after it first occurred.",
+		tunnelRow(counter, "bordergw_tunnel_ike_rekeys_total", "IKE_SAs that replaced another one (IKEv2; IKEv1 has no rekeying but makes new ones).",
+			func(t *tunnel) float64 { return float64(t.GetCounters().GetIkeRekeys()) }),
+		tunnelRows(counter, "bordergw_tunnel_xfrm_errors_total",
+			"Packets that arrived for the tunnel and that the kernel dropped although it had their SA, by cause: outside_window (older than the replay window), replayed (seen before), integrity_failed (wrong authentication tag).",
+			[]string{"error"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+				e := t.GetStatus().GetCounters().GetXfrmErrors()
+				emit(float64(e.GetOutsideWindow()), "outside_window")
+				emit(float64(e.GetReplayed()), "replayed")
+				emit(float64(e.GetIntegrityFailed()), "integrity_failed")
+			}),
+		tunnelRows(gauge, "bordergw_tunnel_suite_info",
+			"What the two ends agreed on, in charon's words; always 1. Labels are empty while the tunnel is down. The esp_suite of a CHILD_SA that was made with its IKE_SA has no key exchange.",
+			[]string{"ike_version", "ike_suite", "esp_suite"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+				n := t.GetStatus().GetNegotiated()
+				version := ""
+				if n != nil {
+					version = strconv.FormatUint(uint64(n.GetIkeVersion()), 10)
+				}
+				emit(1, version, n.GetIkeSuite(), n.GetEspSuite())
+			}),
+		tunnelRow(gauge, "bordergw_tunnel_post_quantum", "1 while ML-KEM took part in the key exchange of the IKE_SA, from which the CHILD_SA's keys come.",
+			func(t *tunnel) float64 { return boolean(t.GetNegotiated().GetPostQuantum()) }),
+		tunnelRows(counter, "bordergw_tunnel_failures_total", "Failed negotiations, and ends of established tunnels, by reason. Those that charon tells of have a series from the start.",
 			[]string{"reason"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
-				for reason, n := range t.GetStatus().GetCounters().GetFailures() {
-					emit(float64(n), reason)
+				failures := t.GetStatus().GetCounters().GetFailures()
+				for _, reason := range commonFailures {
+					emit(float64(failures[reason]), reason)
+				}
+				for reason, n := range failures {
+					if !slices.Contains(commonFailures[:], reason) {
+						emit(float64(n), reason)
+					}
 				}
 			}),
-		tunnelRows(gauge, "bordergw_tunnel_probe_rtt_seconds", "Round-trip time of the last answered probe; no series before the first answer.",
-			nil, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
-				if rtt := t.GetStatus().GetCounters().GetProbeRtt(); rtt != nil {
-					emit(rtt.AsDuration().Seconds())
+		tunnelRow(gauge, "bordergw_tunnel_probe_rtt_seconds", "Round-trip time of the last answered probe; NaN before the first answer since the tunnel came up.",
+			func(t *tunnel) float64 {
+				if rtt := t.GetCounters().GetProbeRtt(); rtt != nil {
+					return rtt.AsDuration().Seconds()
 				}
+				return math.NaN()
 			}),
 		tunnelRow(counter, "bordergw_tunnel_probes_sent_total", "Probes sent through the tunnel.",
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetProbesSent()) }),

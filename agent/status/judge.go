@@ -30,6 +30,8 @@ type Layers struct {
 	BGP       *bgp.Session
 	// Wire is the encrypted traffic, nil where it is not measured.
 	Wire *firewall.Traffic
+	// Errors are packets that the kernel dropped, nil where they are not counted.
+	Errors *link.Errors
 }
 
 // CharonHold is how long a tunnel that was up counts as up while charon does not answer, and again while a charon that came back

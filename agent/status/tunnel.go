@@ -77,7 +77,7 @@ func negotiated(s charon.State) *apiv1.Negotiated {
 		return nil
 	}
 	out := &apiv1.Negotiated{IkeVersion: uint32(s.IKEVersion), IkeSuite: suiteText(s.IKESuite), EspSuite: suiteText(s.ESPSuite),
-		NatT: s.NATT, LocalId: s.LocalID, RemoteId: s.RemoteID}
+		PostQuantum: s.IKESuite.PostQuantum(), NatT: s.NATT, LocalId: s.LocalID, RemoteId: s.RemoteID}
 	if s.RemoteEndpoint.IsValid() {
 		out.RemoteEndpoint = s.RemoteEndpoint.String()
 	}
@@ -107,7 +107,7 @@ func suiteText(s charon.Suite) string {
 func counters(l Layers) *apiv1.Counters {
 	t := l.Charon.Traffic
 	out := &apiv1.Counters{BytesIn: t.BytesIn, BytesOut: t.BytesOut, PacketsIn: t.PacketsIn, PacketsOut: t.PacketsOut,
-		Establishments: l.Charon.Establishments, Rekeys: l.Charon.Rekeys, Failures: l.Charon.Failures,
+		Establishments: l.Charon.Establishments, Rekeys: l.Charon.Rekeys, IkeRekeys: l.Charon.IKERekeys, Failures: l.Charon.Failures,
 		ProbesSent: l.Probe.Sent, ProbesLost: l.Probe.Lost}
 	if l.Probe.RTT > 0 {
 		out.ProbeRtt = durationpb.New(l.Probe.RTT)
@@ -116,6 +116,9 @@ func counters(l Layers) *apiv1.Counters {
 		in, sent := l.Wire.In, l.Wire.Out
 		out.WireBytesIn, out.WireBytesOut = &in.Bytes, &sent.Bytes
 		out.WirePacketsIn, out.WirePacketsOut = &in.Packets, &sent.Packets
+	}
+	if e := l.Errors; e != nil {
+		out.XfrmErrors = &apiv1.XfrmErrors{OutsideWindow: e.OutsideWindow, Replayed: e.Replayed, IntegrityFailed: e.IntegrityFailed}
 	}
 	return out
 }

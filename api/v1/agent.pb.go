@@ -68,8 +68,12 @@ type GetHostResponse struct {
 	Ready           bool                   `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`
 	Source          *SourceStatus          `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
 	Started         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=started,proto3" json:"started,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// True when charon has ML-KEM, false also while that is not known.
+	CharonMlKem bool `protobuf:"varint,20,opt,name=charon_ml_kem,json=charonMlKem,proto3" json:"charon_ml_kem,omitempty"`
+	// What the kernel counts in /proc/net/xfrm_stat since the host booted, by the kernel's names; empty where it does not count.
+	XfrmErrors    map[string]uint64 `protobuf:"bytes,21,rep,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetHostResponse) Reset() {
@@ -154,6 +158,20 @@ func (x *GetHostResponse) GetSource() *SourceStatus {
 func (x *GetHostResponse) GetStarted() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Started
+	}
+	return nil
+}
+
+func (x *GetHostResponse) GetCharonMlKem() bool {
+	if x != nil {
+		return x.CharonMlKem
+	}
+	return false
+}
+
+func (x *GetHostResponse) GetXfrmErrors() map[string]uint64 {
+	if x != nil {
+		return x.XfrmErrors
 	}
 	return nil
 }
@@ -844,7 +862,7 @@ var File_api_v1_agent_proto protoreflect.FileDescriptor
 const file_api_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"\x12api/v1/agent.proto\x12\vbordergw.v1\x1a\x16api/v1/resources.proto\x1a\x13api/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHostRequest\"\xae\x02\n" +
+	"\x0eGetHostRequest\"\xe0\x03\n" +
 	"\x0fGetHostResponse\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1c\n" +
@@ -853,7 +871,13 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x10charon_connected\x18\x05 \x01(\bR\x0fcharonConnected\x12\x14\n" +
 	"\x05ready\x18\x06 \x01(\bR\x05ready\x121\n" +
 	"\x06source\x18\a \x01(\v2\x19.bordergw.v1.SourceStatusR\x06source\x124\n" +
-	"\astarted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\astarted\"\xfb\x02\n" +
+	"\astarted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\"\n" +
+	"\rcharon_ml_kem\x18\x14 \x01(\bR\vcharonMlKem\x12M\n" +
+	"\vxfrm_errors\x18\x15 \x03(\v2,.bordergw.v1.GetHostResponse.XfrmErrorsEntryR\n" +
+	"xfrmErrors\x1a=\n" +
+	"\x0fXfrmErrorsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xfb\x02\n" +
 	"\fSourceStatus\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1e\n" +
 	"\n" +
@@ -917,7 +941,7 @@ func file_api_v1_agent_proto_rawDescGZIP() []byte {
 	return file_api_v1_agent_proto_rawDescData
 }
 
-var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_api_v1_agent_proto_goTypes = []any{
 	(*GetHostRequest)(nil),          // 0: bordergw.v1.GetHostRequest
 	(*GetHostResponse)(nil),         // 1: bordergw.v1.GetHostResponse
@@ -934,48 +958,50 @@ var file_api_v1_agent_proto_goTypes = []any{
 	(*GetTunnelResponse)(nil),       // 12: bordergw.v1.GetTunnelResponse
 	(*ListRoutesRequest)(nil),       // 13: bordergw.v1.ListRoutesRequest
 	(*ListRoutesResponse)(nil),      // 14: bordergw.v1.ListRoutesResponse
-	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
-	(*BorderGateway)(nil),           // 16: bordergw.v1.BorderGateway
-	(*VPNConnection)(nil),           // 17: bordergw.v1.VPNConnection
-	(*CustomerGateway)(nil),         // 18: bordergw.v1.CustomerGateway
-	(*VPNTunnel)(nil),               // 19: bordergw.v1.VPNTunnel
-	(*LogEntry)(nil),                // 20: bordergw.v1.LogEntry
-	(*Route)(nil),                   // 21: bordergw.v1.Route
+	nil,                             // 15: bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	(*timestamppb.Timestamp)(nil),   // 16: google.protobuf.Timestamp
+	(*BorderGateway)(nil),           // 17: bordergw.v1.BorderGateway
+	(*VPNConnection)(nil),           // 18: bordergw.v1.VPNConnection
+	(*CustomerGateway)(nil),         // 19: bordergw.v1.CustomerGateway
+	(*VPNTunnel)(nil),               // 20: bordergw.v1.VPNTunnel
+	(*LogEntry)(nil),                // 21: bordergw.v1.LogEntry
+	(*Route)(nil),                   // 22: bordergw.v1.Route
 }
 var file_api_v1_agent_proto_depIdxs = []int32{
 	2,  // 0: bordergw.v1.GetHostResponse.source:type_name -> bordergw.v1.SourceStatus
-	15, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
-	15, // 2: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
-	3,  // 3: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
-	15, // 4: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
-	15, // 5: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
-	15, // 6: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
-	16, // 7: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
-	8,  // 8: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
-	17, // 9: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
-	18, // 10: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	19, // 11: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
-	19, // 12: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
-	19, // 13: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
-	20, // 14: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
-	21, // 15: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
-	0,  // 16: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
-	4,  // 17: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
-	6,  // 18: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
-	9,  // 19: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
-	11, // 20: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
-	13, // 21: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
-	1,  // 22: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
-	5,  // 23: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
-	7,  // 24: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
-	10, // 25: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
-	12, // 26: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
-	14, // 27: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	16, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
+	15, // 2: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	16, // 3: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
+	3,  // 4: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
+	16, // 5: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
+	16, // 6: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
+	16, // 7: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
+	17, // 8: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
+	8,  // 9: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
+	18, // 10: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
+	19, // 11: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	20, // 12: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
+	20, // 13: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
+	20, // 14: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
+	21, // 15: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
+	22, // 16: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
+	0,  // 17: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
+	4,  // 18: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
+	6,  // 19: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
+	9,  // 20: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
+	11, // 21: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
+	13, // 22: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
+	1,  // 23: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
+	5,  // 24: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
+	7,  // 25: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
+	10, // 26: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
+	12, // 27: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
+	14, // 28: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_agent_proto_init() }
@@ -991,7 +1017,7 @@ func file_api_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_agent_proto_rawDesc), len(file_api_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

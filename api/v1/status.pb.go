@@ -695,8 +695,10 @@ type Negotiated struct {
 	LocalId        string                 `protobuf:"bytes,5,opt,name=local_id,json=localId,proto3" json:"local_id,omitempty"`
 	RemoteId       string                 `protobuf:"bytes,6,opt,name=remote_id,json=remoteId,proto3" json:"remote_id,omitempty"`
 	RemoteEndpoint string                 `protobuf:"bytes,7,opt,name=remote_endpoint,json=remoteEndpoint,proto3" json:"remote_endpoint,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// True when ML-KEM took part in the IKE_SA's key exchange, from which the CHILD_SA's keys come.
+	PostQuantum   bool `protobuf:"varint,10,opt,name=post_quantum,json=postQuantum,proto3" json:"post_quantum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Negotiated) Reset() {
@@ -778,6 +780,13 @@ func (x *Negotiated) GetRemoteEndpoint() string {
 	return ""
 }
 
+func (x *Negotiated) GetPostQuantum() bool {
+	if x != nil {
+		return x.PostQuantum
+	}
+	return false
+}
+
 // Counters count since the agent first saw the tunnel; they do not go back when an SA is replaced.
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -797,8 +806,12 @@ type Counters struct {
 	ProbeRtt       *durationpb.Duration `protobuf:"bytes,12,opt,name=probe_rtt,json=probeRtt,proto3" json:"probe_rtt,omitempty"`
 	ProbesSent     uint64               `protobuf:"varint,13,opt,name=probes_sent,json=probesSent,proto3" json:"probes_sent,omitempty"`
 	ProbesLost     uint64               `protobuf:"varint,14,opt,name=probes_lost,json=probesLost,proto3" json:"probes_lost,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// IKE_SAs of IKEv2 that replaced another one; rekeys counts CHILD_SAs.
+	IkeRekeys uint64 `protobuf:"varint,20,opt,name=ike_rekeys,json=ikeRekeys,proto3" json:"ike_rekeys,omitempty"`
+	// Unset where the kernel's SAs cannot be listed.
+	XfrmErrors    *XfrmErrors `protobuf:"bytes,21,opt,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Counters) Reset() {
@@ -929,6 +942,84 @@ func (x *Counters) GetProbesLost() uint64 {
 	return 0
 }
 
+func (x *Counters) GetIkeRekeys() uint64 {
+	if x != nil {
+		return x.IkeRekeys
+	}
+	return 0
+}
+
+func (x *Counters) GetXfrmErrors() *XfrmErrors {
+	if x != nil {
+		return x.XfrmErrors
+	}
+	return nil
+}
+
+// XfrmErrors count packets that arrived for the tunnel and that the kernel dropped although it had their SA.
+type XfrmErrors struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Older than the replay window.
+	OutsideWindow uint64 `protobuf:"varint,1,opt,name=outside_window,json=outsideWindow,proto3" json:"outside_window,omitempty"`
+	// Seen before.
+	Replayed uint64 `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// The authentication tag is wrong.
+	IntegrityFailed uint64 `protobuf:"varint,3,opt,name=integrity_failed,json=integrityFailed,proto3" json:"integrity_failed,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *XfrmErrors) Reset() {
+	*x = XfrmErrors{}
+	mi := &file_api_v1_status_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *XfrmErrors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*XfrmErrors) ProtoMessage() {}
+
+func (x *XfrmErrors) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_status_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use XfrmErrors.ProtoReflect.Descriptor instead.
+func (*XfrmErrors) Descriptor() ([]byte, []int) {
+	return file_api_v1_status_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *XfrmErrors) GetOutsideWindow() uint64 {
+	if x != nil {
+		return x.OutsideWindow
+	}
+	return 0
+}
+
+func (x *XfrmErrors) GetReplayed() uint64 {
+	if x != nil {
+		return x.Replayed
+	}
+	return 0
+}
+
+func (x *XfrmErrors) GetIntegrityFailed() uint64 {
+	if x != nil {
+		return x.IntegrityFailed
+	}
+	return 0
+}
+
 type BGPSession struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	State        string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
@@ -948,7 +1039,7 @@ type BGPSession struct {
 
 func (x *BGPSession) Reset() {
 	*x = BGPSession{}
-	mi := &file_api_v1_status_proto_msgTypes[8]
+	mi := &file_api_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1051,7 @@ func (x *BGPSession) String() string {
 func (*BGPSession) ProtoMessage() {}
 
 func (x *BGPSession) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[8]
+	mi := &file_api_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1064,7 @@ func (x *BGPSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BGPSession.ProtoReflect.Descriptor instead.
 func (*BGPSession) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BGPSession) GetState() string {
@@ -1057,7 +1148,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_api_v1_status_proto_msgTypes[9]
+	mi := &file_api_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1160,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[9]
+	mi := &file_api_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1173,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -1122,7 +1213,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_api_v1_status_proto_msgTypes[10]
+	mi := &file_api_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1225,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[10]
+	mi := &file_api_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1238,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Route) GetGateway() string {
@@ -1231,7 +1322,7 @@ type NextHop struct {
 
 func (x *NextHop) Reset() {
 	*x = NextHop{}
-	mi := &file_api_v1_status_proto_msgTypes[11]
+	mi := &file_api_v1_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1334,7 @@ func (x *NextHop) String() string {
 func (*NextHop) ProtoMessage() {}
 
 func (x *NextHop) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[11]
+	mi := &file_api_v1_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1347,7 @@ func (x *NextHop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextHop.ProtoReflect.Descriptor instead.
 func (*NextHop) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{11}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NextHop) GetTunnel() string {
@@ -1356,7 +1447,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x06spi_in\x18\x04 \x01(\tR\x05spiIn\x12\x17\n" +
 	"\aspi_out\x18\x05 \x01(\tR\x06spiOut\x12\x14\n" +
 	"\x05suite\x18\x06 \x01(\tR\x05suite\x128\n" +
-	"\tinstalled\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tinstalled\"\xdd\x01\n" +
+	"\tinstalled\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tinstalled\"\x80\x02\n" +
 	"\n" +
 	"Negotiated\x12\x1f\n" +
 	"\vike_version\x18\x01 \x01(\rR\n" +
@@ -1366,7 +1457,9 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x05nat_t\x18\x04 \x01(\bR\x04natT\x12\x19\n" +
 	"\blocal_id\x18\x05 \x01(\tR\alocalId\x12\x1b\n" +
 	"\tremote_id\x18\x06 \x01(\tR\bremoteId\x12'\n" +
-	"\x0fremote_endpoint\x18\a \x01(\tR\x0eremoteEndpoint\"\xb8\x05\n" +
+	"\x0fremote_endpoint\x18\a \x01(\tR\x0eremoteEndpoint\x12!\n" +
+	"\fpost_quantum\x18\n" +
+	" \x01(\bR\vpostQuantum\"\x91\x06\n" +
 	"\bCounters\x12\x19\n" +
 	"\bbytes_in\x18\x01 \x01(\x04R\abytesIn\x12\x1b\n" +
 	"\tbytes_out\x18\x02 \x01(\x04R\bbytesOut\x12\x1d\n" +
@@ -1386,14 +1479,23 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\vprobes_sent\x18\r \x01(\x04R\n" +
 	"probesSent\x12\x1f\n" +
 	"\vprobes_lost\x18\x0e \x01(\x04R\n" +
-	"probesLost\x1a;\n" +
+	"probesLost\x12\x1d\n" +
+	"\n" +
+	"ike_rekeys\x18\x14 \x01(\x04R\tikeRekeys\x128\n" +
+	"\vxfrm_errors\x18\x15 \x01(\v2\x17.bordergw.v1.XfrmErrorsR\n" +
+	"xfrmErrors\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\x10\n" +
 	"\x0e_wire_bytes_inB\x11\n" +
 	"\x0f_wire_bytes_outB\x12\n" +
 	"\x10_wire_packets_inB\x13\n" +
-	"\x11_wire_packets_out\"\xf7\x02\n" +
+	"\x11_wire_packets_out\"z\n" +
+	"\n" +
+	"XfrmErrors\x12%\n" +
+	"\x0eoutside_window\x18\x01 \x01(\x04R\routsideWindow\x12\x1a\n" +
+	"\breplayed\x18\x02 \x01(\x04R\breplayed\x12)\n" +
+	"\x10integrity_failed\x18\x03 \x01(\x04R\x0fintegrityFailed\"\xf7\x02\n" +
 	"\n" +
 	"BGPSession\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12#\n" +
@@ -1439,7 +1541,7 @@ func file_api_v1_status_proto_rawDescGZIP() []byte {
 	return file_api_v1_status_proto_rawDescData
 }
 
-var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_api_v1_status_proto_goTypes = []any{
 	(*Condition)(nil),             // 0: bordergw.v1.Condition
 	(*BorderGatewayStatus)(nil),   // 1: bordergw.v1.BorderGatewayStatus
@@ -1449,36 +1551,38 @@ var file_api_v1_status_proto_goTypes = []any{
 	(*ChildSA)(nil),               // 5: bordergw.v1.ChildSA
 	(*Negotiated)(nil),            // 6: bordergw.v1.Negotiated
 	(*Counters)(nil),              // 7: bordergw.v1.Counters
-	(*BGPSession)(nil),            // 8: bordergw.v1.BGPSession
-	(*LogEntry)(nil),              // 9: bordergw.v1.LogEntry
-	(*Route)(nil),                 // 10: bordergw.v1.Route
-	(*NextHop)(nil),               // 11: bordergw.v1.NextHop
-	nil,                           // 12: bordergw.v1.Counters.FailuresEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*XfrmErrors)(nil),            // 8: bordergw.v1.XfrmErrors
+	(*BGPSession)(nil),            // 9: bordergw.v1.BGPSession
+	(*LogEntry)(nil),              // 10: bordergw.v1.LogEntry
+	(*Route)(nil),                 // 11: bordergw.v1.Route
+	(*NextHop)(nil),               // 12: bordergw.v1.NextHop
+	nil,                           // 13: bordergw.v1.Counters.FailuresEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_api_v1_status_proto_depIdxs = []int32{
-	13, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	14, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
 	0,  // 1: bordergw.v1.BorderGatewayStatus.conditions:type_name -> bordergw.v1.Condition
 	2,  // 2: bordergw.v1.BorderGatewayStatus.attachments:type_name -> bordergw.v1.AttachmentStatus
-	13, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
-	13, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
+	14, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
+	14, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
 	5,  // 5: bordergw.v1.VPNTunnelStatus.child_sas:type_name -> bordergw.v1.ChildSA
 	6,  // 6: bordergw.v1.VPNTunnelStatus.negotiated:type_name -> bordergw.v1.Negotiated
 	7,  // 7: bordergw.v1.VPNTunnelStatus.counters:type_name -> bordergw.v1.Counters
-	8,  // 8: bordergw.v1.VPNTunnelStatus.bgp_session:type_name -> bordergw.v1.BGPSession
+	9,  // 8: bordergw.v1.VPNTunnelStatus.bgp_session:type_name -> bordergw.v1.BGPSession
 	0,  // 9: bordergw.v1.VPNTunnelStatus.conditions:type_name -> bordergw.v1.Condition
-	13, // 10: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
-	12, // 11: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
-	14, // 12: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
-	13, // 13: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
-	13, // 14: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	11, // 15: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 10: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
+	13, // 11: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
+	15, // 12: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
+	8,  // 13: bordergw.v1.Counters.xfrm_errors:type_name -> bordergw.v1.XfrmErrors
+	14, // 14: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
+	14, // 15: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	12, // 16: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_status_proto_init() }
@@ -1493,7 +1597,7 @@ func file_api_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_status_proto_rawDesc), len(file_api_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

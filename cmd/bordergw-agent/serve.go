@@ -26,6 +26,7 @@ import (
 	"github.com/bordergw/bordergw/dataplane/netlink"
 	"github.com/bordergw/bordergw/dataplane/probe"
 	"github.com/bordergw/bordergw/dataplane/route"
+	"github.com/bordergw/bordergw/dataplane/xfrmstat"
 	bgwversion "github.com/bordergw/bordergw/internal/version"
 )
 
@@ -63,6 +64,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 	a = agent.New(agent.Options{
 		Version: info.Version, Host: host, Source: src, Log: log,
 		MaxBGPRoutes: apiv1.QuotasOf(c.GetQuotas()).BGPRoutesPerGateway,
+		XfrmStat:     func() (map[string]uint64, error) { return xfrmstat.Read(xfrmstat.Path) },
 		// What was admitted depends on it.
 		CharonChanged: func(charon.Capabilities) { src.Reread() },
 		Drivers: agent.Drivers{

@@ -173,7 +173,7 @@ func (d *Driver) State(name string) State {
 		out.IKEVersion, out.IKESuite, out.NATT = sa.version, sa.suite, sa.natt
 		out.LocalID, out.RemoteID, out.RemoteEndpoint = sa.localID, sa.remoteID, sa.remote
 	}
-	out.Traffic, out.Establishments, out.Rekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys
+	out.Traffic, out.Establishments, out.Rekeys, out.IKERekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys, t.sas.ikeRekeys
 	out.Failures, out.LastFailure = maps.Clone(t.failures), t.last
 	return out
 }

@@ -18,6 +18,7 @@ type saSet struct {
 	traffic        Traffic
 	establishments uint64
 	rekeys         uint64
+	ikeRekeys      uint64
 }
 
 // stamp is when a report came: at which time, and after the start of which listing.
@@ -96,6 +97,7 @@ func (s *saSet) ikeDown(sa *ikeSA) bool {
 
 // ikeRekey folds ike-rekey: CHILD_SAs move to the new IKE_SA without events of their own.
 func (s *saSet) ikeRekey(old, fresh *ikeSA, at stamp) {
+	s.ikeRekeys++
 	fresh = s.putIKE(fresh, at)
 	if known := s.ikes[old.id]; known != nil {
 		fresh.stale = known.stale

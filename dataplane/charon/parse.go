@@ -94,7 +94,7 @@ func parseSuite(m *vici.Message) Suite {
 	s.KeySize, _ = strconv.Atoi(m.Get("encr-keysize"))
 	for i := 1; i <= 7; i++ {
 		if ke := m.Get("ake" + strconv.Itoa(i)); ke != "" {
-			s.KE = append(s.KE, ke)
+			s.KE = append(s.KE, "KE"+strconv.Itoa(i)+"_"+ke)
 		}
 	}
 	return s

@@ -2,6 +2,8 @@ package charon
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,7 +27,7 @@ type Suite struct {
 	PRF       string
 	// DH is the key exchange group. A CHILD_SA made inside IKE_AUTH has none (RFC 7296 §1.2).
 	DH string
-	// KE lists additional key exchanges (RFC 9370), in order.
+	// KE lists additional key exchanges (RFC 9370), in order, with their transform: KE1_ML_KEM_768.
 	KE []string
 	// ESN says whether 64-bit sequence numbers are in use (CHILD_SAs only).
 	ESN bool
@@ -89,10 +91,16 @@ type State struct {
 	// Totals since the driver first saw the tunnel; they do not go back when an SA is replaced.
 	Traffic        Traffic
 	Establishments uint64
-	Rekeys         uint64
-	Failures       map[string]uint64
+	// Rekeys counts CHILD_SAs, IKERekeys IKE_SAs of IKEv2 that replaced another one.
+	Rekeys, IKERekeys uint64
+	Failures          map[string]uint64
 	// LastFailure stays after the tunnel came up again; compare its Time.
 	LastFailure Failure
+}
+
+// PostQuantum says whether ML-KEM took part in the key exchange.
+func (s Suite) PostQuantum() bool {
+	return slices.ContainsFunc(s.KE, func(ke string) bool { return strings.Contains(ke, "ML_KEM") })
 }
 
 // Up says whether the tunnel can carry traffic: at least one CHILD_SA is installed.

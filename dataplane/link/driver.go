@@ -35,6 +35,8 @@ type Driver struct {
 
 	rulesMu   sync.Mutex // held while rules are looked at or changed; taken before mu
 	rulesGood bool       // the rules are known to be in order
+
+	errors saErrors
 }
 
 // gateway is what the driver knows of one BorderGateway.

@@ -112,6 +112,15 @@ type SA struct {
 	IfID uint32
 	// Source and Destination are the outer addresses.
 	Source, Destination netip.Addr
+	SPI                 uint32
+	// Errors counts packets that came in with this SPI and were dropped.
+	Errors SAErrors
+}
+
+// SAErrors is struct xfrm_stats (include/uapi/linux/xfrm.h).
+type SAErrors struct {
+	// OutsideWindow: older than the replay window. Replayed: seen before. IntegrityFailed: the authentication tag is wrong.
+	OutsideWindow, Replayed, IntegrityFailed uint32
 }
 
 // EventKind says what an [Event] reports.

@@ -10,14 +10,16 @@ import (
 )
 
 // Offsets in struct xfrm_usersa_info (include/uapi/linux/xfrm.h): the selector comes first, then xfrm_id with the destination, then
-// the source. The family is behind the four lifetime and statistics blocks.
+// the source. struct xfrm_stats and the family are behind the two lifetime blocks.
 const (
 	saDestination = 56
+	saSPI         = 72
 	saSource      = 80
+	saErrors      = 192
 	saFamily      = 212
 )
 
-// SAs implements [Kernel]. Keys are in the kernel's answer, too; they are not looked at.
+// SAs implements [Kernel]. Keys are in the kernel's answer, too; they are not looked at and do not stay in memory.
 func (h *Handle) SAs() ([]SA, error) {
 	req := nl.NewNetlinkRequest(nl.XFRM_MSG_GETSA, unix.NLM_F_DUMP)
 	messages, err := req.Execute(unix.NETLINK_XFRM, nl.XFRM_MSG_NEWSA)
@@ -27,6 +29,7 @@ func (h *Handle) SAs() ([]SA, error) {
 	found := make([]SA, 0, len(messages))
 	for _, m := range messages {
 		sa, err := parseSA(m)
+		clear(m)
 		if err != nil {
 			return nil, fmt.Errorf("list SAs: %w", err)
 		}
@@ -49,6 +52,12 @@ func parseSA(m []byte) (SA, error) {
 		sa.Source = netip.AddrFrom16([16]byte(m[saSource:]))
 	default:
 		return SA{}, fmt.Errorf("SA message of family %d", family)
+	}
+	sa.SPI = binary.BigEndian.Uint32(m[saSPI:])
+	sa.Errors = SAErrors{
+		OutsideWindow:   binary.NativeEndian.Uint32(m[saErrors:]),
+		Replayed:        binary.NativeEndian.Uint32(m[saErrors+4:]),
+		IntegrityFailed: binary.NativeEndian.Uint32(m[saErrors+8:]),
 	}
 	attrs := attributes(m[nl.SizeofXfrmUsersaInfo:])
 	if err := attrs.check(); err != nil {

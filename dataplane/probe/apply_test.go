@@ -132,7 +132,8 @@ func TestApplyRemovesAndTurnsOff(t *testing.T) {
 		if got := net.devices(); len(got) != 0 {
 			t.Errorf("open sockets %v", got)
 		}
-		if diff := cmp.Diff(State{State: StateOff}, b.State("c")); diff != "" {
+		counted := uint64(len(net.sentBy("c")))
+		if diff := cmp.Diff(State{State: StateOff, Sent: counted}, b.State("c")); diff != "" || counted == 0 {
 			t.Errorf("state (-want +got):\n%s", diff)
 		}
 		b.Reset("c")
@@ -145,6 +146,9 @@ func TestApplyRemovesAndTurnsOff(t *testing.T) {
 		b.apply("gw", c)
 		b.expect("c", StateWaiting)
 		b.until("c", StatePassing)
+		if got := b.State("c").Sent; got <= counted {
+			t.Errorf("sent %d after %d before: the counter went back", got, counted)
+		}
 		for tunnel, want := range map[string][]string{
 			"a": {StateWaiting, StatePassing, StateOff},
 			"c": {StateWaiting, StatePassing, StateOff, StateWaiting, StatePassing},

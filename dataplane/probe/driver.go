@@ -61,6 +61,8 @@ const (
 type tunnel struct {
 	gateway string
 	prober  *prober
+	// sent and lost are those of earlier probers.
+	sent, lost uint64
 }
 
 // New returns a driver; nothing is sent until Run.
@@ -147,6 +149,8 @@ func (d *Driver) apply(gateway string, targets []Target, listed map[string]int, 
 			return
 		}
 		t.prober.stop(true)
+		last := t.prober.state()
+		t.sent, t.lost = t.sent+last.Sent, t.lost+last.Lost
 		if d.phase == running {
 			stopping = append(stopping, t.prober)
 		}
@@ -215,10 +219,16 @@ func (d *Driver) Reset(tunnel string) {
 func (d *Driver) State(tunnel string) State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if t := d.tunnels[tunnel]; t != nil && t.prober != nil {
-		return t.prober.state()
+	t := d.tunnels[tunnel]
+	if t == nil {
+		return State{State: StateOff}
 	}
-	return State{State: StateOff}
+	out := State{State: StateOff}
+	if t.prober != nil {
+		out = t.prober.state()
+	}
+	out.Sent, out.Lost = out.Sent+t.sent, out.Lost+t.lost
+	return out
 }
 
 // Watch calls emit with the state of every target that is not OFF, then with every change, until ctx ends. A watcher that is

@@ -100,7 +100,8 @@ type State struct {
 	// RTT is the round-trip time of the newest answered echo; 0 before the first answer since the target was armed.
 	RTT time.Duration
 	// Sent counts echoes, those that the kernel refused to send included; Lost counts those of them not answered in time,
-	// in every state; one in flight when its target is armed anew is never counted as lost. Both survive Reset and changes of the target and start anew when the target is removed or put OFF.
+	// in every state; one in flight when its target is armed anew is never counted as lost. Both
+	// survive Reset, changes of the target and OFF, and start anew when the target is removed. Events have those since it was last put on.
 	Sent, Lost uint64
 }
 

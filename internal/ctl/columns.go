@@ -28,6 +28,8 @@ func tunnelColumns(now clock) []column[*apiv1.VPNTunnel] {
 		{title: "INTERFACE", wide: true, cell: func(t tunnel) string { return t.GetStatus().GetInterfaceName() }},
 		{title: "IN", wide: true, cell: func(t tunnel) string { return formatBytes(t.GetStatus().GetCounters().GetBytesIn()) }},
 		{title: "OUT", wide: true, cell: func(t tunnel) string { return formatBytes(t.GetStatus().GetCounters().GetBytesOut()) }},
+		{title: "IKE SUITE", wide: true, cell: func(t tunnel) string { return t.GetStatus().GetNegotiated().GetIkeSuite() }},
+		{title: "ESP SUITE", wide: true, cell: func(t tunnel) string { return t.GetStatus().GetNegotiated().GetEspSuite() }},
 		{title: "MESSAGE", wide: true, cell: func(t tunnel) string { return t.GetStatus().GetMessage() }},
 	}
 }
@@ -141,5 +143,6 @@ func hostColumns(now clock) []column[*apiv1.GetHostResponse] {
 		{title: "UPTIME", cell: func(h host) string { return now.age(h.GetStarted()) }},
 		{title: "VERSION", wide: true, cell: host.GetVersion},
 		{title: "CHARON VERSION", wide: true, cell: host.GetCharonVersion},
+		{title: "ML-KEM", wide: true, cell: func(h host) string { return yesNo(h.GetCharonMlKem()) }},
 	}
 }

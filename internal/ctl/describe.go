@@ -91,6 +91,7 @@ func describeNegotiated(p page, now clock, st *apiv1.VPNTunnelStatus) {
 		p.section("Negotiated")
 		p.line("IKE", fmt.Sprintf("v%d %s", n.GetIkeVersion(), n.GetIkeSuite()))
 		p.line("ESP", orDash(n.GetEspSuite()))
+		p.line("post-quantum", yesNo(n.GetPostQuantum()))
 		p.line("local ID", orDash(n.GetLocalId()))
 		p.line("remote ID", orDash(n.GetRemoteId()))
 		p.line("remote endpoint", orDash(n.GetRemoteEndpoint()))
@@ -118,7 +119,11 @@ func describeCounters(p page, c *apiv1.Counters) {
 	}
 	p.section("Events")
 	p.line("establishments", fmt.Sprint(c.GetEstablishments()))
-	p.line("rekeys", fmt.Sprint(c.GetRekeys()))
+	p.line("rekeys", fmt.Sprintf("%d of CHILD_SAs, %d of IKE_SAs", c.GetRekeys(), c.GetIkeRekeys()))
+	if e := c.GetXfrmErrors(); e != nil {
+		p.line("dropped on arrival", fmt.Sprintf("%d outside the replay window, %d replayed, %d of wrong integrity",
+			e.GetOutsideWindow(), e.GetReplayed(), e.GetIntegrityFailed()))
+	}
 	for _, reason := range slices.Sorted(maps.Keys(c.GetFailures())) {
 		p.line("failed: "+reason, fmt.Sprint(c.GetFailures()[reason]))
 	}
