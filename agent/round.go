@@ -50,6 +50,7 @@ func (w *worker) round(ctx context.Context, d desired) time.Duration {
 	} else {
 		w.retry.Reset()
 	}
+	w.liveness(g, layers)
 	w.stats.Resyncs = w.resyncs.Load()
 	w.done(w.fragment(d, p, layers, problems))
 	return w.untilHoldEnds(w.untilStaleEnds(next), layers)

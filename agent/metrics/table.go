@@ -200,6 +200,8 @@ func tunnelTable() []row {
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetRekeys()) }),
 		tunnelRow(counter, "bordergw_tunnel_ike_rekeys_total", "IKE_SAs that replaced another one (IKEv2; IKEv1 has no rekeying but makes new ones).",
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetIkeRekeys()) }),
+		tunnelRow(counter, "bordergw_tunnel_renegotiations_total", "How often SAs were replaced because no packets came through them.",
+			func(t *tunnel) float64 { return float64(t.GetCounters().GetRenegotiations()) }),
 		tunnelRows(counter, "bordergw_tunnel_xfrm_errors_total",
 			"Packets that arrived for the tunnel and that the kernel dropped although it had their SA, by cause: outside_window (older than the replay window), replayed (seen before), integrity_failed (wrong authentication tag).",
 			[]string{"error"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {

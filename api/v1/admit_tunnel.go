@@ -13,6 +13,8 @@ const (
 	day = 24 * time.Hour
 	// maxMD5Key is the kernel's TCP_MD5SIG_MAXKEYLEN.
 	maxMD5Key = 80
+	// maxDPD is less than charon's own patience with a peer that does not answer, which is the same for all tunnels.
+	maxDPD = 2 * time.Minute
 )
 
 func (c *checker) tunnel(name string, t *VPNTunnel) {
@@ -98,8 +100,8 @@ func printable(s secret.Secret, low, high int) bool {
 }
 
 func (s scope) dpd(dpd *DPD) {
-	s.duration("spec.dpd.interval", dpd.GetInterval(), time.Second, time.Hour, time.Second)
-	s.duration("spec.dpd.timeout", dpd.GetTimeout(), time.Second, time.Hour, time.Second)
+	s.duration("spec.dpd.interval", dpd.GetInterval(), time.Second, maxDPD, time.Second)
+	s.duration("spec.dpd.timeout", dpd.GetTimeout(), time.Second, maxDPD, time.Second)
 	if dpd.GetInterval().AsDuration() >= dpd.GetTimeout().AsDuration() {
 		s.fail("spec.dpd.timeout", "must be longer than dpd.interval (%s), not %s",
 			short(dpd.GetInterval().AsDuration()), short(dpd.GetTimeout().AsDuration()))

@@ -212,7 +212,8 @@ func TestTunnelParameterRules(t *testing.T) {
 		{name: "pfs", breach: tunnel(func(t *apiv1.VPNTunnelSpec) { t.Esp.Pfs = "NO" }), want: []string{o + `spec.esp.pfs: must be REQUIRED or OPTIONAL, not "NO"`}},
 		{name: "DPD", breach: tunnel(func(t *apiv1.VPNTunnelSpec) { t.Dpd.Interval, t.Dpd.Timeout = seconds(30), seconds(30) }),
 			want: []string{o + "spec.dpd.timeout: must be longer than dpd.interval (30s), not 30s"}},
-		{name: "DPD interval", breach: tunnel(func(t *apiv1.VPNTunnelSpec) { t.Dpd.Interval = seconds(0) }), want: []string{o + "spec.dpd.interval: must be between 1s and 1h, not 0s"}},
+		{name: "DPD interval", breach: tunnel(func(t *apiv1.VPNTunnelSpec) { t.Dpd.Interval = seconds(0) }), want: []string{o + "spec.dpd.interval: must be between 1s and 2m, not 0s"}},
+		{name: "DPD timeout", breach: tunnel(func(t *apiv1.VPNTunnelSpec) { t.Dpd.Timeout = seconds(121) }), want: []string{o + "spec.dpd.timeout: must be between 1s and 2m, not 2m1s"}},
 		{name: "probe", breach: tunnel(func(t *apiv1.VPNTunnelSpec) {
 			t.Probe.Mode, t.Probe.Interval, t.Probe.Failures = "YES", seconds(0.01), 101
 		}), want: []string{

@@ -809,9 +809,11 @@ type Counters struct {
 	// IKE_SAs of IKEv2 that replaced another one; rekeys counts CHILD_SAs.
 	IkeRekeys uint64 `protobuf:"varint,20,opt,name=ike_rekeys,json=ikeRekeys,proto3" json:"ike_rekeys,omitempty"`
 	// Unset where the kernel's SAs cannot be listed.
-	XfrmErrors    *XfrmErrors `protobuf:"bytes,21,opt,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	XfrmErrors *XfrmErrors `protobuf:"bytes,21,opt,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty"`
+	// How often SAs were replaced because no packets came through them.
+	Renegotiations uint64 `protobuf:"varint,15,opt,name=renegotiations,proto3" json:"renegotiations,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Counters) Reset() {
@@ -954,6 +956,13 @@ func (x *Counters) GetXfrmErrors() *XfrmErrors {
 		return x.XfrmErrors
 	}
 	return nil
+}
+
+func (x *Counters) GetRenegotiations() uint64 {
+	if x != nil {
+		return x.Renegotiations
+	}
+	return 0
 }
 
 // XfrmErrors count packets that arrived for the tunnel and that the kernel dropped although it had their SA.
@@ -1459,7 +1468,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\tremote_id\x18\x06 \x01(\tR\bremoteId\x12'\n" +
 	"\x0fremote_endpoint\x18\a \x01(\tR\x0eremoteEndpoint\x12!\n" +
 	"\fpost_quantum\x18\n" +
-	" \x01(\bR\vpostQuantum\"\x91\x06\n" +
+	" \x01(\bR\vpostQuantum\"\xb9\x06\n" +
 	"\bCounters\x12\x19\n" +
 	"\bbytes_in\x18\x01 \x01(\x04R\abytesIn\x12\x1b\n" +
 	"\tbytes_out\x18\x02 \x01(\x04R\bbytesOut\x12\x1d\n" +
@@ -1483,7 +1492,8 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"ike_rekeys\x18\x14 \x01(\x04R\tikeRekeys\x128\n" +
 	"\vxfrm_errors\x18\x15 \x01(\v2\x17.bordergw.v1.XfrmErrorsR\n" +
-	"xfrmErrors\x1a;\n" +
+	"xfrmErrors\x12&\n" +
+	"\x0erenegotiations\x18\x0f \x01(\x04R\x0erenegotiations\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\x10\n" +

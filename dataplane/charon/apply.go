@@ -139,12 +139,17 @@ func (d *Driver) load(ctx context.Context, s *session, t *tunnel, want Tunnel, h
 	if err := requireProposals(want, s.can); err != nil {
 		return err
 	}
-	message := connectionMessage(want, s.can)
-	ike, child, err := prints(message, Prefix+want.Name)
+	d.mu.Lock()
+	wish := t.generation
+	t.reload = false
+	d.mu.Unlock()
+	message := connectionMessage(want, s.can, wish)
+	ike, child, err := prints(connectionMessage(want, s.can, 0), Prefix+want.Name)
 	if err != nil {
 		return err
 	}
-	same := have.ike == ike && have.child == child
+	settled := have.ike == ike && have.child == child
+	same := settled && have.generation == wish
 	if have.loaded && same {
 		return nil
 	}
@@ -166,13 +171,14 @@ func (d *Driver) load(ctx context.Context, s *session, t *tunnel, want Tunnel, h
 		return err
 	}
 	d.mu.Lock()
-	if have.ike != "" && !same {
+	if have.ike != "" && !settled {
 		t.sas.markStale(have.ike != ike)
 		t.retry.Reset()
 		t.nextTry = time.Time{}
 	}
 	d.mu.Unlock()
 	have.loaded, have.ike, have.child, have.refused, have.dpdTimeout = true, ike, child, "", timeout
+	have.generation = wish
 	return nil
 }
 
@@ -210,6 +216,11 @@ func (d *Driver) unload(ctx context.Context, s *session, t *tunnel, have *given)
 // terminate returns the argument of the command. With force a dead peer gets one DELETE and is not waited for.
 func terminate(key, value string) *vici.Message {
 	return new(vici.Message).Set(key, value).Set("force", "yes").Set("timeout", "-1")
+}
+
+// gently returns the argument of the command for an SA of which packets may be on their way: it is there until the peer has closed its own.
+func gently(key, value string) *vici.Message {
+	return new(vici.Message).Set(key, value).Set("timeout", "-1")
 }
 
 // prints returns a connection's settings in comparable form, those of the child apart.

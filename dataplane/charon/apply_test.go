@@ -256,7 +256,7 @@ func TestApplyV1DPDTimeoutNeedsUnload(t *testing.T) {
 		if diff := cmp.Diff([]string{"unload-conn bgw-a", "load-conn bgw-a"}, b.sent()[:2]); diff != "" {
 			t.Error(diff)
 		}
-		if got := b.s.Conn("bgw-a").Get("dpd_timeout"); got != "40" {
+		if got := b.s.Conn("bgw-a").Get("dpd_timeout"); got != "45" {
 			t.Errorf("dpd_timeout %s", got)
 		}
 	})
@@ -329,7 +329,7 @@ func TestSweepRemovesOnlyOurLeftovers(t *testing.T) {
 		c := vici.NewClient(must(b.s.Dial(b.Context())), func(vici.Event) {})
 		for _, name := range []string{"bgw-idle", "foreign"} {
 			tun := wanted("x")
-			conn := connectionMessage(tun, capabilities{version: version{major: 5, minor: 9, patch: 8}}).Section("bgw-x")
+			conn := connectionMessage(tun, capabilities{version: version{major: 5, minor: 9, patch: 8}}, 0).Section("bgw-x")
 			if _, err := c.Call(b.Context(), "load-conn", new(vici.Message).SetSection(name, conn)); err != nil {
 				t.Fatal(err)
 			}

@@ -39,26 +39,34 @@ func inBubble(t *testing.T, opts Options, prepare func(*charontest.Server), scen
 		}
 		opts.Dial = s.Dial
 		b := &bench{T: t, s: s, d: New(opts)}
-		ctx, cancel := context.WithCancel(context.Background())
-		var tasks sync.WaitGroup
-		tasks.Go(func() {
-			if err := b.d.Run(ctx); err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		})
-		tasks.Go(func() {
-			b.d.Watch(ctx, func(e Event) {
-				b.mu.Lock()
-				b.events = append(b.events, e)
-				b.mu.Unlock()
-			})
-		})
-		synctest.Wait()
+		stop := b.run()
 		scenario(b)
-		cancel()
-		tasks.Wait()
+		stop()
 		s.Close()
 	})
+}
+
+// run connects the driver; stop ends it.
+func (b *bench) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		if err := b.d.Run(ctx); err != nil {
+			b.Errorf("Run: %v", err)
+		}
+	})
+	tasks.Go(func() {
+		b.d.Watch(ctx, func(e Event) {
+			b.mu.Lock()
+			b.events = append(b.events, e)
+			b.mu.Unlock()
+		})
+	})
+	synctest.Wait()
+	return func() {
+		cancel()
+		tasks.Wait()
+	}
 }
 
 // pass lets fake time pass and everything that is due happen.

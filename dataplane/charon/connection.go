@@ -8,9 +8,8 @@ import (
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
 )
 
-// Margins before hard ends, in which charon negotiates the new SA. Even the smallest one exceeds the time charon retransmits a
-// request before it gives up (configs/strongswan.conf), so one lost exchange does not cost an SA. A life of less than two minutes has half
-// of itself for it.
+// Margins before hard ends, in which charon negotiates the new SA. Within the smallest one charon repeats a request nine times
+// (configs/strongswan.conf), so lost packets do not cost an SA. A life of less than two minutes has half of itself for it.
 const (
 	minMargin = 60 * time.Second
 	// An IKE_SA is rekeyed a twelfth of its life early and not a tenth: common devices use a tenth or fixed values such as 27000 s, and
@@ -21,8 +20,9 @@ const (
 )
 
 // connectionMessage returns the argument of load-conn for t, restricted to what charon can do: it discards a whole connection for one
-// unknown key. Keys are those of strongSwan's src/swanctl/swanctl.opt.
-func connectionMessage(t Tunnel, can capabilities) *vici.Message {
+// unknown key. Keys are those of strongSwan's src/swanctl/swanctl.opt. The generation makes a difference
+// that charon sees (peer_cfg_t.equals) and the peer does not.
+func connectionMessage(t Tunnel, can capabilities, g generation) *vici.Message {
 	name := Prefix + t.Name
 	ifID := strconv.FormatUint(uint64(t.IfID), 10)
 	conn := new(vici.Message).
@@ -42,7 +42,7 @@ func connectionMessage(t Tunnel, can capabilities) *vici.Message {
 	rekey, over := ikeLifetimes(t.IKELifetime)
 	conn.Set("rekey_time", seconds(rekey)).
 		Set("over_time", seconds(over)).
-		Set("rand_time", seconds(over/2)).
+		Set("rand_time", seconds(over/2+time.Duration(g)*time.Second)).
 		Set("reauth_time", "0").
 		// On the connection and not the child, so that charon takes no two tunnels with equal settings for one (peer_cfg_t.equals).
 		Set("if_id_in", ifID).
@@ -108,8 +108,9 @@ func clampMargin(life time.Duration, divisor time.Duration) time.Duration {
 }
 
 // dpdTimeoutV1 exceeds the interval: charon computes timeout-interval without a sign, and an underflow would never detect anything.
+// It also exceeds the timeout, at which the driver acts: charon is there for when nobody drives it.
 func dpdTimeoutV1(t Tunnel) time.Duration {
-	return max(t.DPDTimeout, t.DPDInterval+time.Second)
+	return max(t.DPDTimeout, t.DPDInterval+time.Second) + 5*time.Second
 }
 
 func selectors(ts []netip.Prefix, version int) []string {

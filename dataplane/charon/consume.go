@@ -2,6 +2,7 @@ package charon
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bordergw/bordergw/dataplane/charon/diagnose"
@@ -37,7 +38,7 @@ func (d *Driver) consume(s *session) {
 				d.epoch++
 				listStart = now
 			case listItem:
-				d.foldItem(e.message, now)
+				d.foldItem(e.message, listStart, now)
 			case listEnd:
 				// What an event dropped by the inbox added meanwhile is not known to be gone.
 				if !e.failed && !lost {
@@ -142,7 +143,7 @@ func (d *Driver) foldIKE(t *tunnel, ike *ikeSA, up bool, at stamp) bool {
 	}
 	regular := t.sas.ikeDown(ike)
 	// Only the one of our own attempt ends it. Why is in the log, which may come later.
-	if ike.connecting() && ike.initiator {
+	if t.attempt != nil && t.attempt.ours(ike.id, ike.connecting() && ike.initiator) {
 		d.endAttempt(t, true)
 	}
 	return regular
@@ -159,10 +160,11 @@ func (d *Driver) foldStranger(body *vici.Message) {
 	}
 }
 
-func (d *Driver) foldItem(m *vici.Message, now time.Time) {
+func (d *Driver) foldItem(m *vici.Message, listing, now time.Time) {
 	for conn, body := range m.Sections() {
 		if name, isOurs := ours(conn); isOurs {
 			d.changing(name, now, func(t *tunnel) { t.sas.listed(body, stamp{now: now, epoch: d.epoch}) })
+			d.heardESP(body, listing, now)
 		}
 	}
 }
@@ -172,7 +174,10 @@ func (d *Driver) endListing(started, now time.Time) {
 	for _, name := range d.names(func(*tunnel) bool { return true }) {
 		d.changing(name, now, func(t *tunnel) {
 			t.sas.endListing(d.epoch)
-			if t.attempt != nil && t.attempt.started.Before(started) && len(t.sas.ikes) == 0 {
+			if d.waiting(t) {
+				d.plan.at(t, now)
+			}
+			if t.attempt != nil && t.attempt.started.Before(started) && (len(t.sas.ikes) == 0 || t.attempt.ike != 0 && t.sas.ikes[t.attempt.ike] == nil) {
 				if t.last.Time.Before(t.attempt.started) {
 					d.report(t, nil, diagnose.Failure{Reason: diagnose.PeerUnreachable,
 						Message: "the negotiation ended without a reason in charon's log"}, now)
@@ -265,7 +270,30 @@ func (d *Driver) foldLog(m *vici.Message, now time.Time) {
 		k.established = true
 	}
 	d.watchers.emit(Event{Kind: LogLine, Tunnel: t.name, Time: now, Message: line})
+	d.attend(t, id, line, now)
+	d.vital(t, k, line, now)
 	d.conclude(t, k, outcome, failure, now)
+}
+
+// attend takes from the log what is about our own doing.
+func (d *Driver) attend(t *tunnel, id uint32, line string, now time.Time) {
+	switch {
+	case t.attempt != nil && t.attempt.ike == 0 && strings.HasPrefix(line, "initiating ") && strings.Contains(line, "IKE_SA "):
+		t.attempt.ike = id
+	case t.attempt != nil && strings.Contains(line, "due to existing duplicate"):
+		// An earlier agent has left SAs of this generation.
+		t.attempt, t.nextTry = nil, now.Add(t.retry.Next())
+		t.generation, t.reload = (t.generation+1)%generations, true
+		d.plan.at(t, now)
+	case line == suspicious:
+		t.refresh.suspect = true
+		d.plan.at(t, now)
+	}
+}
+
+// ours says whether the IKE_SA of that id is the attempt's; likely decides while the attempt's is not known.
+func (a *attempt) ours(id uint32, likely bool) bool {
+	return a.ike == id || a.ike == 0 && likely
 }
 
 func (d *Driver) foldAlert(m *vici.Message, now time.Time) {
@@ -308,7 +336,7 @@ func (d *Driver) conclude(t *tunnel, k *talk, outcome diagnose.Outcome, f diagno
 	default:
 		return
 	}
-	if t.attempt != nil && !k.PeerStarted {
+	if t.attempt != nil && t.attempt.ours(k.id, !k.PeerStarted && (outcome == diagnose.Failed || !k.established)) {
 		d.changing(t.name, now, func(t *tunnel) { d.endAttempt(t, true) })
 	}
 }

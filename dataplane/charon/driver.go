@@ -25,7 +25,7 @@ type Options struct {
 	Log *slog.Logger
 	// RetryMin and RetryMax bound the back-off of a tunnel's negotiation attempts and of reconnects to charon; 1 s and 30 s.
 	RetryMin, RetryMax time.Duration
-	// AttemptTimeout ends a negotiation attempt of which nothing was heard. It must exceed charon's retransmission time; 35 s.
+	// AttemptTimeout ends a negotiation attempt when for so long nothing was heard; 21 s.
 	AttemptTimeout time.Duration
 	// AttemptsPerSecond limits how many negotiations are started in one second over all tunnels; 50.
 	AttemptsPerSecond int
@@ -38,7 +38,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.RetryMin = cmp.Or(o.RetryMin, time.Second)
 	o.RetryMax = cmp.Or(o.RetryMax, 30*time.Second)
-	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 35*time.Second)
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 21*time.Second)
 	o.AttemptsPerSecond = cmp.Or(o.AttemptsPerSecond, 50)
 	o.CommandTimeout = cmp.Or(o.CommandTimeout, time.Minute)
 	o.RefreshInterval = cmp.Or(o.RefreshInterval, 30*time.Second)
@@ -108,8 +108,13 @@ type tunnel struct {
 	duplicateSince time.Time
 	// duplicateGrace is how long the next duplicates are left to the peer; 0 until we have removed some.
 	duplicateGrace time.Duration
-	due            time.Time
-	index          int
+	refresh        refresh
+	doubt          doubt
+	// generation is the one to load; reload asks for it.
+	generation generation
+	reload     bool
+	due        time.Time
+	index      int
 }
 
 // given is what charon was given for a tunnel. Only the holder of Driver.steps changes it.
@@ -120,6 +125,7 @@ type given struct {
 	absent  bool
 	// Encoded settings of the last connection that charon took, in whichever session, and of the one it refused.
 	ike, child, refused string
+	generation          generation
 	dpdTimeout          string
 	keyID               string
 	key                 secret.Secret
@@ -127,6 +133,8 @@ type given struct {
 
 type attempt struct {
 	started, deadline time.Time
+	// ike is the unique id of its IKE_SA; 0 until the log told.
+	ike uint32
 }
 
 // New returns a driver; nothing happens until Run.
@@ -175,6 +183,7 @@ func (d *Driver) State(name string) State {
 	}
 	out.Traffic, out.Establishments, out.Rekeys, out.IKERekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys, t.sas.ikeRekeys
 	out.Failures, out.LastFailure = maps.Clone(t.failures), t.last
+	out.Renegotiations = t.doubt.count
 	return out
 }
 
@@ -193,6 +202,7 @@ func (d *Driver) tunnelFor(name string) *tunnel {
 	if t == nil {
 		t = &tunnel{name: name, index: -1, failures: make(map[string]uint64)}
 		t.retry.Min, t.retry.Max = d.opts.RetryMin, d.opts.RetryMax
+		t.doubt.retry.Min, t.doubt.retry.Max = renewMin, renewMax
 		d.tunnels[name] = t
 	}
 	return t

@@ -34,7 +34,7 @@ func (s *saSet) putIKE(sa *ikeSA, at stamp) *ikeSA {
 	sa.since, sa.seen = at.now, at.epoch
 	// Ids start over when charon does; SPIs are random.
 	if known := s.ikes[sa.id]; known != nil && known.initiatorSPI == sa.initiatorSPI {
-		sa.since, sa.stale = known.since, known.stale
+		sa.since, sa.stale, sa.doubted = known.since, known.stale, known.doubted
 	}
 	s.ikes[sa.id] = sa
 	return sa
@@ -48,18 +48,22 @@ func (s *saSet) putChild(c *childSA, at stamp) bool {
 	}
 	before := Traffic{}
 	if known != nil {
-		before, c.stale = known.Traffic, known.stale
+		before, c.stale, c.doubted = known.Traffic, known.stale, known.doubted
 		// Rounding makes the computed time of installation jump by a second.
 		c.Installed = known.Installed
 		if c.Traffic == (Traffic{}) {
 			// Events about states without statistics carry none.
 			c.Traffic = known.Traffic
 		}
+		c.since = known.since
 	} else if ike := s.ikes[c.IKEUniqueID]; ike != nil {
-		c.stale = ike.stale
+		c.stale, c.doubted = ike.stale, ike.doubted
 	}
 	s.traffic.add(c.Traffic, before)
 	c.seen = at.epoch
+	if c.since.IsZero() {
+		c.since = at.now
+	}
 	s.children[c.UniqueID] = c
 	return known == nil
 }
@@ -100,7 +104,7 @@ func (s *saSet) ikeRekey(old, fresh *ikeSA, at stamp) {
 	s.ikeRekeys++
 	fresh = s.putIKE(fresh, at)
 	if known := s.ikes[old.id]; known != nil {
-		fresh.stale = known.stale
+		fresh.stale, fresh.doubted = known.stale, known.doubted
 	}
 	delete(s.ikes, old.id)
 	for _, c := range s.children {
@@ -134,7 +138,7 @@ func (s *saSet) childRekey(ike *ikeSA, old, fresh *childSA, at stamp) bool {
 	fresh.live = true
 	s.putChild(fresh, at)
 	if known != nil {
-		fresh.stale = known.stale
+		fresh.stale, fresh.doubted = known.stale, known.doubted
 		// It still decrypts for some seconds, which listings report.
 		old.live = false
 		s.putChild(old, at)
@@ -194,6 +198,16 @@ func (s *saSet) markStale(ike bool) {
 	}
 }
 
+// doubt notes that what is there does not carry packets, or takes that back.
+func (s *saSet) doubt(yes bool) {
+	for _, sa := range s.ikes {
+		sa.doubted = yes && sa.established()
+	}
+	for _, c := range s.children {
+		c.doubted = yes
+	}
+}
+
 func (s *saSet) up() bool {
 	for _, c := range s.children {
 		if c.live {
@@ -217,12 +231,12 @@ func (s *saSet) live() []*childSA {
 	return out
 }
 
-// split parts the installed CHILD_SAs into those that match the wanted settings as far as we know, and the others.
+// split parts the installed CHILD_SAs into those that match the wanted settings as far as we know and are not in doubt, and the others.
 func (s *saSet) split(want Tunnel) (fresh, stale []*childSA) {
 	for _, c := range s.live() {
 		ike := s.ikes[c.IKEUniqueID]
 		moved := ike != nil && ike.remote.IsValid() && (ike.remote.Addr() != want.Remote || ike.local.Addr() != want.Local)
-		if c.stale || moved || c.IfID != want.IfID {
+		if c.stale || c.doubted || moved || c.IfID != want.IfID {
 			stale = append(stale, c)
 		} else {
 			fresh = append(fresh, c)

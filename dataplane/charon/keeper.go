@@ -26,8 +26,10 @@ const (
 type action struct {
 	tunnel   string
 	initiate bool
-	// terminate holds arguments of that command.
-	terminate []*vici.Message
+	// load gives charon the connection again.
+	load bool
+	// rekey and terminate hold arguments of those commands.
+	rekey, terminate []*vici.Message
 }
 
 // keep holds tunnels at what is desired until ctx ends: initiates those that are down, closes SAs that were replaced.
@@ -65,7 +67,16 @@ func (d *Driver) decide(t *tunnel, now time.Time) *action {
 	if !d.connected || !t.desired || !t.want.Up || !t.given.loaded || t.given.session != d.sessions {
 		return nil
 	}
+	if do := d.overdue(t, now); do != nil {
+		return do
+	}
+	if t.reload {
+		return &action{tunnel: t.name, load: true}
+	}
 	fresh, stale := t.sas.split(t.want)
+	if do := d.renew(t, fresh, now); do != nil {
+		return do
+	}
 	if len(stale) > 0 && (len(fresh) > 0 || !t.want.Initiate) {
 		return d.prune(t, fresh, stale, now)
 	}
@@ -82,8 +93,9 @@ func (d *Driver) decide(t *tunnel, now time.Time) *action {
 		}
 		d.report(t, nil, diagnose.Failure{Reason: diagnose.PeerUnreachable,
 			Message: fmt.Sprintf("no outcome of the negotiation within %v", d.opts.AttemptTimeout)}, now)
+		left := t.leftovers()
 		d.endAttempt(t, true)
-		return &action{tunnel: t.name, terminate: t.leftovers()}
+		return &action{tunnel: t.name, terminate: left}
 	}
 	return d.start(t, now)
 }
@@ -148,94 +160,16 @@ func (d *Driver) endAttempt(t *tunnel, failed bool) {
 	}
 }
 
-// leftovers are arguments of terminate for all that a failed attempt may have left in charon.
-func (t *tunnel) leftovers() []*vici.Message {
-	if !t.sas.up() {
-		return []*vici.Message{terminate("ike", Prefix+t.name)}
-	}
-	var out []*vici.Message
-	for _, sa := range t.sas.childless() {
-		out = append(out, terminate("ike-id", fmt.Sprint(sa.id)))
-	}
-	return out
-}
-
-// closeChildless closes IKE_SAs whose CHILD_SA failed: charon would use them for the next attempt, and what the peer refused once on an
-// IKE_SA it refuses again.
-func (d *Driver) closeChildless(t *tunnel, now time.Time, waiting bool) *action {
-	do := &action{tunnel: t.name}
-	for _, sa := range t.sas.childless() {
-		grace := peerGrace
-		if sa.initiator {
-			grace = childlessGrace
-		}
-		if until := sa.since.Add(grace); now.Before(until) && (waiting || !sa.initiator) {
-			d.plan.at(t, until)
-			continue
-		}
-		t.terminated = now
-		do.terminate = append(do.terminate, terminate("ike-id", fmt.Sprint(sa.id)))
-	}
-	if len(do.terminate) == 0 {
-		return nil
-	}
-	return do
-}
-
-// prune closes CHILD_SAs with settings that were replaced, and with them IKE_SAs that carry no others.
-func (d *Driver) prune(t *tunnel, fresh, stale []*childSA, now time.Time) *action {
-	if next := t.pruned.Add(pruneInterval); now.Before(next) {
-		d.plan.at(t, next)
-		return nil
-	}
-	t.pruned = now
-	if len(fresh) == 0 {
-		t.terminated = now
-	}
-	d.plan.at(t, now.Add(pruneInterval))
-	keep, closing := make(map[uint32]bool), make(map[uint32]bool)
-	for _, c := range fresh {
-		keep[c.IKEUniqueID] = true
-	}
-	do := &action{tunnel: t.name}
-	for _, c := range stale {
-		switch {
-		case keep[c.IKEUniqueID]:
-			do.terminate = append(do.terminate, terminate("child-id", fmt.Sprint(c.UniqueID)))
-		case !closing[c.IKEUniqueID]:
-			closing[c.IKEUniqueID] = true
-			do.terminate = append(do.terminate, terminate("ike-id", fmt.Sprint(c.IKEUniqueID)))
-		}
-	}
-	return do
-}
-
-// deduplicate closes what both ends set up at the same time, if the peer does not.
-func (d *Driver) deduplicate(t *tunnel, fresh []*childSA, now time.Time) *action {
-	extra := t.sas.duplicates(fresh)
-	if len(extra) == 0 || !t.want.Initiate {
-		t.duplicateSince = time.Time{}
-		return nil
-	}
-	if t.duplicateSince.IsZero() {
-		t.duplicateSince = now
-	}
-	grace := max(t.duplicateGrace, duplicateGrace)
-	if until := t.duplicateSince.Add(grace); now.Before(until) {
-		d.plan.at(t, until)
-		return nil
-	}
-	t.duplicateSince, t.duplicateGrace = time.Time{}, min(2*grace, maxDuplicateGrace)
-	d.plan.at(t, now.Add(pruneInterval))
-	do := &action{tunnel: t.name}
-	for _, id := range extra {
-		do.terminate = append(do.terminate, terminate("ike-id", fmt.Sprint(id)))
-	}
-	return do
-}
-
 // perform sends what was decided. A lost connection ends the session, which lists and decides anew.
 func (d *Driver) perform(ctx context.Context, s *session, do *action) {
+	if do.load {
+		d.again(ctx, do.tunnel)
+	}
+	for _, in := range do.rekey {
+		if _, err := s.call(ctx, "rekey", in); err != nil && !gone(err) && ctx.Err() == nil {
+			d.opts.Log.Warn("rekey failed", "tunnel", do.tunnel, "error", err)
+		}
+	}
 	for _, in := range do.terminate {
 		if _, err := s.call(ctx, "terminate", in); err != nil && !gone(err) && ctx.Err() == nil {
 			d.opts.Log.Warn("terminate failed", "tunnel", do.tunnel, "error", err)
@@ -263,4 +197,16 @@ func (d *Driver) perform(ctx context.Context, s *session, do *action) {
 		d.report(t, nil, diagnose.Failure{Reason: diagnose.CharonRefused, Message: err.Error()}, now)
 	}
 	d.changing(do.tunnel, now, func(t *tunnel) { d.endAttempt(t, true) })
+}
+
+// again gives charon a tunnel's connection when another one is wished for. The step itself schedules the next look at the tunnel.
+func (d *Driver) again(ctx context.Context, tunnel string) {
+	if err := d.step(ctx, tunnel); err != nil && ctx.Err() == nil {
+		d.opts.Log.Warn("tunnel not loaded", "tunnel", tunnel, "error", err)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if t := d.tunnels[tunnel]; t != nil {
+			t.reload = false
+		}
+	}
 }

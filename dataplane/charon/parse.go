@@ -22,8 +22,8 @@ type ikeSA struct {
 	natt          bool
 	suite         Suite
 
-	// stale: negotiated with settings that were replaced since.
-	stale bool
+	// stale: negotiated with settings that were replaced since. doubted: to be replaced because packets do not come through.
+	stale, doubted bool
 	// seen is the listing in which it was last confirmed, by the listing itself or by an event.
 	seen uint64
 	// since is when it was first reported.
@@ -38,9 +38,11 @@ func (s *ikeSA) connecting() bool { return s.state == "CREATED" || s.state == "C
 type childSA struct {
 	ChildSA
 	// live: in the set that makes the tunnel UP. Others are kept only for what they still count.
-	live  bool
-	stale bool
-	seen  uint64
+	live           bool
+	stale, doubted bool
+	seen           uint64
+	// since is when it was first reported.
+	since time.Time
 }
 
 // parseIKE reads an IKE_SA, false when m has no unique id.

@@ -30,6 +30,7 @@ type session struct {
 	inbox   *inbox
 	timeout time.Duration
 	wish    chan struct{}
+	urgent  chan struct{}
 }
 
 // Run connects to charon, stays connected and keeps tunnels up until ctx ends, then returns nil. SAs are left as they are.
@@ -60,7 +61,7 @@ func (d *Driver) runSession(ctx context.Context, retry *backoff.Backoff) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	s := &session{inbox: newInbox(), timeout: d.opts.CommandTimeout, wish: make(chan struct{}, 1)}
+	s := &session{inbox: newInbox(), timeout: d.opts.CommandTimeout, wish: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 	s.client = vici.NewClient(conn, func(e vici.Event) { s.inbox.put(entry{event: e.Name, message: e.Message}) })
 	tasks.Go(func() { d.consume(s) })
 	defer func() {
@@ -218,6 +219,14 @@ func (s *session) relist() {
 	}
 }
 
+// urge asks for a listing now.
+func (s *session) urge() {
+	select {
+	case s.urgent <- struct{}{}:
+	default:
+	}
+}
+
 func (d *Driver) refreshLoop(ctx context.Context, s *session) {
 	tick := time.NewTicker(d.opts.RefreshInterval)
 	defer tick.Stop()
@@ -226,6 +235,7 @@ func (d *Driver) refreshLoop(ctx context.Context, s *session) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.urgent:
 		case <-s.wish:
 			select {
 			case <-ctx.Done():

@@ -13,13 +13,17 @@ const maxTalks = 4096
 // talk is what the log and events said about one IKE_SA of charon.
 type talk struct {
 	diagnose.Conversation
+	id uint32
 	// tunnel is empty until the connection is known or the addresses tell.
 	tunnel string
 	// established is true once the IKE_SA was.
 	established bool
 	// reported is when its last failure was; charon has several lines and alerts for one.
 	reported time.Time
-	reason   string
+	// heard is the last sign of life, as far as known; asked is since when charon waits for one, zero while it does not; verified is the
+	// start of the last listing that told of ESP since.
+	heard, asked, verified time.Time
+	reason                 string
 }
 
 // talks are found by charon's unique id of the IKE_SA.
@@ -41,7 +45,7 @@ func (t *talks) get(id uint32) *talk {
 		delete(t.byID, t.order[0])
 		t.order = t.order[1:]
 	}
-	fresh := &talk{}
+	fresh := &talk{id: id}
 	t.byID[id] = fresh
 	t.order = append(t.order, id)
 	return fresh

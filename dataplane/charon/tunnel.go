@@ -10,6 +10,9 @@ import (
 // Prefix marks every connection, child and secret in charon that belongs to bordergw.
 const Prefix = "bgw-"
 
+// MaxDPDTimeout is the longest DPDTimeout: charon's own patience, for all tunnels together, is longer (configs/strongswan.conf).
+const MaxDPDTimeout = 2 * time.Minute
+
 // Tunnel is the desired configuration of one VPN tunnel.
 type Tunnel struct {
 	// Name of the resource. Connection, child and secret are called Prefix+Name.
@@ -38,7 +41,8 @@ type Tunnel struct {
 	LocalTS, RemoteTS []netip.Prefix
 	// DPDInterval is the idle time after which the peer is asked for a sign of life; 0 turns that off.
 	DPDInterval time.Duration
-	// DPDTimeout reaches charon only for IKEv1; for IKEv2 charon's retransmissions, which are global, decide.
+	// DPDTimeout is how long nothing may be heard of the peer, neither IKE nor ESP, before its IKE_SA is closed. Nothing while DPDInterval
+	// is 0, and not more than MaxDPDTimeout.
 	DPDTimeout time.Duration
 	// ReplayWindow in packets; 0 turns replay protection off.
 	ReplayWindow uint32

@@ -47,6 +47,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"local ts: ", func(t *Tunnel) { t.LocalTS = nil }},
 		{"remote ts: ", func(t *Tunnel) { t.RemoteTS = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")} }},
 		{"dpd interval: ", func(t *Tunnel) { t.DPDInterval = time.Millisecond }},
+		{"dpd timeout: ", func(t *Tunnel) { t.DPDTimeout = MaxDPDTimeout + time.Second }},
 		{"replay window: ", func(t *Tunnel) { t.ReplayWindow = 5000 }},
 	}
 	if err := wanted("a").Validate(); err != nil {
@@ -66,7 +67,7 @@ func TestConnectionMessageLifetimes(t *testing.T) {
 	v := capabilities{version: version{major: 5, minor: 9, patch: 8}}
 	tun := wanted("a")
 	tun.LifetimeBytes, tun.LifetimePackets = 1<<30, 1_000_000
-	conn := connectionMessage(tun, v).Section("bgw-a")
+	conn := connectionMessage(tun, v, 0).Section("bgw-a")
 	child := conn.Section("children").Section("bgw-a")
 	got := []string{}
 	for _, key := range []string{"rekey_time", "over_time", "rand_time", "reauth_time", "dpd_delay", "if_id_in", "unique", "mobike", "keyingtries"} {
@@ -119,7 +120,7 @@ func TestConnectionMessageByVersion(t *testing.T) {
 		{"6.0.2 without the plugin", capabilities{version: latest}, tun.IKEProposals[2:]},
 		{"6.0.2", capabilities{version: latest, mlkem: true}, tun.IKEProposals},
 	} {
-		if diff := cmp.Diff(tc.want, connectionMessage(tun, tc.can).Section("bgw-a").List("proposals")); diff != "" {
+		if diff := cmp.Diff(tc.want, connectionMessage(tun, tc.can, 0).Section("bgw-a").List("proposals")); diff != "" {
 			t.Errorf("%s is given (-want +got):\n%s", tc.name, diff)
 		}
 	}
@@ -128,8 +129,8 @@ func TestConnectionMessageByVersion(t *testing.T) {
 func TestConnectionMessageV1(t *testing.T) {
 	tun := wanted("a")
 	tun.Version, tun.Aggressive, tun.DPDInterval, tun.DPDTimeout = 1, true, 30*time.Second, 10*time.Second
-	conn := connectionMessage(tun, capabilities{version: version{major: 5, minor: 9, patch: 8}}).Section("bgw-a")
-	if got := conn.Get("dpd_timeout"); got != "31" {
+	conn := connectionMessage(tun, capabilities{version: version{major: 5, minor: 9, patch: 8}}, 0).Section("bgw-a")
+	if got := conn.Get("dpd_timeout"); got != "36" {
 		t.Errorf("dpd_timeout %s, must exceed dpd_delay", got)
 	}
 	if got := conn.Section("children").Section("bgw-a").List("local_ts"); !slices.Equal(got, []string{"0.0.0.0/0"}) {
@@ -263,7 +264,7 @@ func FuzzFold(f *testing.F) {
 		for range 2 {
 			d.fold(p.Name, p.Message, now)
 			d.epoch++
-			d.foldItem(p.Message, now)
+			d.foldItem(p.Message, now, now)
 			d.endListing(now, now)
 		}
 		d.epoch++
@@ -297,16 +298,21 @@ func TestReferenceConfigurationFitsTimeouts(t *testing.T) {
 		return v
 	}
 	sum, step := 0.0, value("retransmit_timeout")
+	within := 0
 	for range int(value("retransmit_tries")) + 1 {
+		if sum < minMargin.Seconds() {
+			within++
+		}
 		sum += step
-		step *= value("retransmit_base")
+		step = min(step*value("retransmit_base"), value("retransmit_limit"))
 	}
-	total := time.Duration(sum * float64(time.Second))
-	if limit := (Options{}).withDefaults().AttemptTimeout; total+5*time.Second > limit {
-		t.Errorf("charon retransmits for %v, attempts end after %v", total, limit)
+	// The jitter only shortens.
+	least := time.Duration(sum * (1 - value("retransmit_jitter")/100) * float64(time.Second))
+	if least < MaxDPDTimeout+time.Second || least > MaxDPDTimeout+10*time.Second {
+		t.Errorf("charon is patient for %v, the longest timeout is %v", least, MaxDPDTimeout)
 	}
-	if total > minMargin/2 || total > 22*time.Second {
-		t.Errorf("charon retransmits for %v", total)
+	if within < 9 {
+		t.Errorf("a request is sent only %d times within %v", within, minMargin)
 	}
 	for _, off := range []string{"install_routes", "process_route", "install_virtual_ip", "roam_events"} {
 		if !regexp.MustCompile(`(?m)^\s*` + off + `\s*=\s*no\s*$`).Match(text) {

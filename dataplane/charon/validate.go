@@ -62,6 +62,9 @@ func (t Tunnel) Validate() error {
 	if t.DPDInterval < 0 || t.DPDInterval > 0 && t.DPDInterval < time.Second {
 		bad("dpd interval", "%v is less than a second", t.DPDInterval)
 	}
+	if t.DPDTimeout < 0 || t.DPDTimeout > MaxDPDTimeout {
+		bad("dpd timeout", "%v is not between 0 and %v", t.DPDTimeout, MaxDPDTimeout)
+	}
 	if t.ReplayWindow > maxReplayWindow {
 		bad("replay window", "%d is more than the kernel's %d packets", t.ReplayWindow, maxReplayWindow)
 	}

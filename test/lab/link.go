@@ -203,6 +203,23 @@ func (h *Host) FlushXfrm() {
 	h.lab.must(errors.Join(h.nl.XfrmStateFlush(netlink.Proto(0)), h.nl.XfrmPolicyFlush()), "%s: flush IPsec", h.name)
 }
 
+// MisleadPolicies points the outbound IPsec policies of an if_id at an SPI that leads nowhere, and returns how many there were.
+func (h *Host) MisleadPolicies(ifID uint32, spi int) int {
+	h.lab.t.Helper()
+	policies, err := h.nl.XfrmPolicyList(netlink.FAMILY_ALL)
+	n := 0
+	for _, p := range policies {
+		if err != nil || p.Dir != netlink.XFRM_DIR_OUT || uint32(p.Ifid) != ifID || len(p.Tmpls) == 0 {
+			continue
+		}
+		n++
+		p.Tmpls[0].Spi = spi
+		err = h.nl.XfrmPolicyUpdate(&p)
+	}
+	h.lab.must(err, "%s: mislead the policies of if_id %d", h.name, ifID)
+	return n
+}
+
 // XfrmStat reads the host's /proc/net/xfrm_stat, which counts why packets of IPsec were dropped.
 func (h *Host) XfrmStat() (map[string]uint64, error) {
 	stat := map[string]uint64{}

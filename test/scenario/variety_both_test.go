@@ -1,4 +1,4 @@
-//go:build lab && soak
+//go:build lab
 
 package scenario
 
@@ -61,7 +61,7 @@ func TestVarietyBothBegin(t *testing.T) {
 		})
 	}
 	first := stubborn.status().Counters.Establishments
-	w.underPings(0, 3*startup/2, 0, func() error {
+	w.underPings(0, 4*startup, 0, func() error {
 		if n := meek.ikeSAs("ESTABLISHED"); n != 1 {
 			return fmt.Errorf("meek has %d IKE_SAs", n)
 		}

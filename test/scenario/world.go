@@ -242,6 +242,7 @@ type TunnelStatus struct {
 	IKE                                          string `json:"ike"`
 	Child, Interface, BGP, Probe                 string
 	MTU                                          int
+	IfID                                         uint32 `json:"ifId"`
 	InterfaceName                                string
 	ChildSAs                                     []struct{ State, Suite string }
 	Negotiated                                   struct {
@@ -251,8 +252,8 @@ type TunnelStatus struct {
 		RemoteEndpoint                        string
 	}
 	Counters struct {
-		Establishments, Rekeys uint64
-		Failures               map[string]uint64 // by reason
+		Establishments, Rekeys, Renegotiations uint64
+		Failures                               map[string]uint64 // by reason
 	}
 	Conditions []struct{ Type, Object, Message string }
 }

@@ -24,6 +24,7 @@ func commands() map[string]func(*Server, *session, *vici.Message) *vici.Message 
 		"list-sas":       (*Server).cmdListSAs,
 		"initiate":       (*Server).cmdInitiate,
 		"terminate":      (*Server).cmdTerminate,
+		"rekey":          (*Server).cmdRekey,
 	}
 }
 
@@ -67,7 +68,10 @@ func (s *Server) cmdLoadConn(_ *session, in *vici.Message) *vici.Message {
 		if s.conns[name] == nil {
 			s.order = append(s.order, name)
 		}
-		s.conns[name] = &connection{message: m, encoded: string(encoded)}
+		if old := s.conns[name]; old == nil || old.encoded != string(encoded) {
+			// One that is equal is not replaced: its IKE_SAs stay its own (vici_config.c's merge_config).
+			s.conns[name] = &connection{message: m, encoded: string(encoded)}
+		}
 		return success()
 	}
 	return refusal("no connection")
@@ -181,6 +185,22 @@ func (s *Server) cmdTerminate(_ *session, in *vici.Message) *vici.Message {
 		return refusal("no matching SAs to terminate found").Set("matches", "0").Set("terminated", "0")
 	}
 	return success().Set("matches", strconv.Itoa(matches))
+}
+
+// cmdRekey replaces one CHILD_SA. The peer always agrees.
+func (s *Server) cmdRekey(_ *session, in *vici.Message) *vici.Message {
+	if in.Get("child-id") == "" {
+		return refusal("missing rekey selector")
+	}
+	for _, sa := range s.ikes {
+		for _, child := range slices.Clone(sa.children) {
+			if in.Get("child-id") == strconv.FormatUint(uint64(child.id), 10) {
+				s.rekey(sa, child, false)
+				return success().Set("matches", "1")
+			}
+		}
+	}
+	return refusal("no matching SAs to rekey found").Set("matches", "0")
 }
 
 // keys lists the options of one section of a connection with the release that introduced them (strongSwan's vici_config.c).

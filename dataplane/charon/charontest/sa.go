@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
 )
@@ -44,6 +45,8 @@ type childSA struct {
 	id    uint32
 	state string
 	bytes uint64
+	// used is when a packet last came in.
+	used time.Time
 	// ifID is that of the connection the SA was made from.
 	ifID string
 }
@@ -56,13 +59,17 @@ func (s *Server) negotiate(name string, conn *connection, outcome Outcome, initi
 	if i >= 0 {
 		sa = s.ikes[i]
 		if outcome == Up && len(sa.children) > 0 {
-			// "not establishing CHILD_SA due to existing duplicate"
+			s.log(sa, fmt.Sprintf("not establishing CHILD_SA %s{%d} due to existing duplicate {%d} with SPIs c_i d_o and TS 0.0.0.0/0 === 0.0.0.0/0",
+				name, s.nextID, sa.children[0].id))
 			return
 		}
 	} else {
 		s.nextID++
 		sa = &ikeSA{name: name, state: "CONNECTING", id: s.nextID, conn: conn, initiator: initiator}
 		s.ikes = append(s.ikes, sa)
+		if initiator {
+			s.log(sa, fmt.Sprintf("initiating IKE_SA %s[%d] to 192.0.2.2", name, sa.id))
+		}
 	}
 	if outcome == Up && !s.MLKEM && initiator && strings.Contains(conn.message.List("proposals")[0], "mlkem") {
 		outcome = Vanish
@@ -114,6 +121,13 @@ func (s *Server) log(sa *ikeSA, text string) {
 		Set("ikesa-name", sa.name).Set("ikesa-uniqueid", strconv.FormatUint(uint64(sa.id), 10)).Set("msg", text))
 }
 
+// Log is a line about one IKE_SA of a connection, in charon's words.
+func (s *Server) Log(name string, id uint32, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log(&ikeSA{name: name, id: id}, text)
+}
+
 func (s *Server) forget(sa *ikeSA) {
 	sa.gone = true
 	s.ikes = slices.DeleteFunc(s.ikes, func(x *ikeSA) bool { return x == sa })
@@ -163,8 +177,10 @@ func (s *Server) PeerCloses(name string) {
 // PeerDies is charon finding out that the peer of an established connection does not answer any more.
 func (s *Server) PeerDies(name string) {
 	s.each(name, func(sa *ikeSA) {
-		s.log(sa, "giving up after 5 retransmits")
-		s.remove(sa)
+		if sa.state == "ESTABLISHED" {
+			s.log(sa, "giving up after 5 retransmits")
+			s.remove(sa)
+		}
 	})
 }
 
@@ -239,6 +255,7 @@ func (s *Server) Carry(name string, bytes uint64) {
 	s.each(name, func(sa *ikeSA) {
 		for _, child := range sa.children {
 			child.bytes += bytes
+			child.used = time.Now()
 		}
 	})
 }
@@ -253,6 +270,12 @@ func (s *Server) Adopt(n int, name func(i int) string, ifID uint32) {
 		s.ikes = append(s.ikes, &ikeSA{name: name(i), state: "ESTABLISHED", id: s.nextID - 1, initiator: true,
 			children: []*childSA{{id: s.nextID, state: "INSTALLED", ifID: fmt.Sprintf("%08x", ifID)}}})
 	}
+}
+
+// IKESAs returns the unique ids of a connection's IKE_SAs.
+func (s *Server) IKESAs(name string) (ids []uint32) {
+	s.each(name, func(sa *ikeSA) { ids = append(ids, sa.id) })
+	return ids
 }
 
 // SAs returns the number of IKE_SAs and CHILD_SAs of a connection.
@@ -320,6 +343,9 @@ func (c *childSA) message() *vici.Message {
 	m := new(vici.Message).Set("name", "child").Set("uniqueid", strconv.FormatUint(uint64(c.id), 10)).Set("reqid", "1")
 	if c.ifID != "" {
 		m.Set("if-id-in", c.ifID).Set("if-id-out", c.ifID)
+	}
+	if !c.used.IsZero() {
+		m.Set("use-in", strconv.Itoa(int(time.Since(c.used)/time.Second)))
 	}
 	return m.
 		Set("state", c.state).Set("mode", "TUNNEL").Set("protocol", "ESP").Set("encap", "yes").

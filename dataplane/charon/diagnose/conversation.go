@@ -50,7 +50,7 @@ var (
 	idMismatch = regexp.MustCompile(`^IDir '(.*)' does not match to '(.*)'$`)
 	notify     = regexp.MustCompile(`^received ([A-Z_0-9]+) (?:notify error|error notify|notify, no CHILD_SA built)`)
 	peerDelete = regexp.MustCompile(`^received DELETE for (?:IKE_SA|ESP CHILD_SA) `)
-	givingUp   = regexp.MustCompile(`^giving up after \d+ retransmits`)
+	givingUp   = regexp.MustCompile(`^(?:giving up after \d+ retransmits|DPD check timed out)`)
 )
 
 // Observe takes the next line. The texts are strongSwan's, unchanged from 5.9.8 to 6.0.6; lines that are not known say Nothing.
