@@ -129,6 +129,9 @@ func New(opts Options) *Agent {
 // View returns the newest published view; never nil.
 func (a *Agent) View() *status.View { return a.publisher.view.Load() }
 
+// Published returns the newest published view, never nil, and a channel that is closed when there is a newer one.
+func (a *Agent) Published() (*status.View, <-chan struct{}) { return a.publisher.published() }
+
 // Ready says whether everything wanted has been applied once since the start.
 func (a *Agent) Ready() bool { return a.ready.Load() }
 

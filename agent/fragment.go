@@ -78,7 +78,12 @@ func (w *worker) connections(d desired, statuses map[string]*apiv1.VPNTunnelStat
 			continue
 		}
 		verdict := apiv1.Evaluate(c, view.CustomerGateway, view.Tunnels)
-		w.tracker.Connection(c.GetName(), verdict)
+		if d.set.HostOnly {
+			// The verdict is the controller's: it knows the other hosts' tunnels.
+			verdict = &apiv1.VPNConnectionStatus{Tunnels: verdict.GetTunnels(), TunnelsUp: verdict.GetTunnelsUp()}
+		} else {
+			w.tracker.Connection(c.GetName(), verdict)
+		}
 		view.Connection = &apiv1.VPNConnection{Kind: apiv1.KindVPNConnection, Name: c.GetName(), Spec: c.GetSpec(), Status: verdict}
 		out = append(out, view)
 	}

@@ -22,10 +22,12 @@ type publisher struct {
 
 	mu        sync.Mutex
 	fragments map[string]fragment
+	// newer is closed when the next view has been published.
+	newer chan struct{}
 }
 
 func newPublisher(host func() *apiv1.GetHostResponse) *publisher {
-	p := &publisher{host: host, kick: make(chan struct{}, 1), fragments: map[string]fragment{}}
+	p := &publisher{host: host, kick: make(chan struct{}, 1), newer: make(chan struct{}), fragments: map[string]fragment{}}
 	p.publish()
 	return p
 }
@@ -81,7 +83,18 @@ func (p *publisher) publish() {
 		return cmp.Compare(a.GetConnection().GetName(), b.GetConnection().GetName())
 	})
 	slices.SortFunc(v.Tunnels, func(a, b *apiv1.VPNTunnel) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.view.Store(v)
+	close(p.newer)
+	p.newer = make(chan struct{})
+}
+
+// published returns the newest view and a channel that is closed when there is a newer one.
+func (p *publisher) published() (*status.View, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.view.Load(), p.newer
 }
 
 // hostView is what the agent tells about itself.

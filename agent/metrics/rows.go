@@ -72,6 +72,17 @@ func connectionRow(name, help string, value func(*apiv1.VPNConnectionStatus) flo
 	}}
 }
 
+// verdictRow is a metric of each connection that this host has a verdict on.
+func verdictRow(name, help string, value func(*apiv1.VPNConnectionStatus) float64) row {
+	return row{name: name, help: help, kind: gauge, labels: []string{"connection", "gateway"}, collect: func(s *scrape, emit emit) {
+		for _, c := range s.Connections {
+			if st := c.GetConnection().GetStatus(); st.GetAvailability() != "" {
+				emit(value(st), c.GetConnection().GetName(), c.GetConnection().GetSpec().GetBorderGateway())
+			}
+		}
+	}}
+}
+
 // tunnelRow is a metric of each VPNTunnel with one series.
 func tunnelRow(kind prometheus.ValueType, name, help string, value func(*apiv1.VPNTunnelStatus) float64) row {
 	return tunnelRows(kind, name, help, nil, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) { emit(value(t.GetStatus())) })

@@ -133,8 +133,8 @@ func collectRoutes(s *scrape, emit emit) {
 func connectionTable() []row {
 	type connection = apiv1.VPNConnectionStatus
 	return []row{
-		connectionRow("bordergw_connection_highly_available",
-			"1 when the connection is HIGHLY_AVAILABLE as far as this host can see: tunnels of hosts that do not report to it count as DOWN.",
+		verdictRow("bordergw_connection_highly_available",
+			"1 when the connection is HIGHLY_AVAILABLE as far as this host can see: tunnels of hosts that do not report to it count as DOWN. Absent with a controller, which has the verdict.",
 			func(c *connection) float64 { return boolean(c.GetAvailability() == apiv1.HighlyAvailable) }),
 		{name: "bordergw_connection_reason", kind: gauge, labels: []string{"connection", "gateway", "reason"},
 			help: "1 for each reason of the connection's availability, advisory ones included.",
@@ -147,7 +147,7 @@ func connectionTable() []row {
 					}
 				}
 			}},
-		connectionRow("bordergw_connection_state_since_seconds", "Unix time at which the connection's availability last changed; 0 if unknown.",
+		verdictRow("bordergw_connection_state_since_seconds", "Unix time at which the connection's availability last changed; 0 if unknown.",
 			func(c *connection) float64 { return unixTime(c.GetSince()) }),
 		connectionRow("bordergw_connection_tunnels", "Tunnels of the connection on all hosts.",
 			func(c *connection) float64 { return float64(c.GetTunnels()) }),

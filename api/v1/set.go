@@ -17,6 +17,8 @@ type Set struct {
 	CustomerGateways map[string]*CustomerGateway
 	Connections      map[string]*VPNConnection
 	Tunnels          map[string]*VPNTunnel
+	// HostOnly: tunnels of other hosts are left out, so that availability cannot be told from the Set.
+	HostOnly bool
 
 	// Behind a function because fmt and other walkers by reflection do not call a Secret's own formatter in unexported fields.
 	hidden func() *secrets
@@ -128,7 +130,7 @@ func pick[T any](m map[string]T, want func(T) bool) []T {
 func (s *Set) Clone() *Set {
 	out := &Set{
 		BorderGateways: cloneAll(s.BorderGateways), CustomerGateways: cloneAll(s.CustomerGateways),
-		Connections: cloneAll(s.Connections), Tunnels: cloneAll(s.Tunnels),
+		Connections: cloneAll(s.Connections), Tunnels: cloneAll(s.Tunnels), HostOnly: s.HostOnly,
 	}
 	if s.hidden != nil {
 		held := &secrets{psk: maps.Clone(s.secrets().psk), bgp: maps.Clone(s.secrets().bgp), peer: maps.Clone(s.secrets().peer)}
@@ -150,7 +152,7 @@ func (s *Set) Equal(other *Set) bool {
 	if s == nil || other == nil {
 		return s == other
 	}
-	return equalAll(s.BorderGateways, other.BorderGateways) && equalAll(s.CustomerGateways, other.CustomerGateways) &&
+	return s.HostOnly == other.HostOnly && equalAll(s.BorderGateways, other.BorderGateways) && equalAll(s.CustomerGateways, other.CustomerGateways) &&
 		equalAll(s.Connections, other.Connections) && equalAll(s.Tunnels, other.Tunnels) && s.secrets().equal(other.secrets())
 }
 
