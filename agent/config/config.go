@@ -114,17 +114,16 @@ func (v *validator) validate(c *apiv1.AgentConfig) {
 	if c.Host != "" && strings.ContainsFunc(c.Host, func(r rune) bool { return r <= ' ' || r > '~' }) || len(c.Host) > 253 {
 		v.fail("host", "must be a name of at most 253 characters without blanks, not %q", c.Host)
 	}
+	if strings.ContainsFunc(c.GetZone(), func(r rune) bool { return r <= ' ' || r > '~' }) || len(c.GetZone()) > 63 {
+		v.fail("zone", "must be a name of at most 63 characters without blanks, not %q", c.GetZone())
+	}
 	v.addresses(c.GetAddresses())
 	if name := c.GetUnderlay().GetInterface(); name == "" {
 		v.fail("underlay.interface", "is required: the device that the encrypted packets use")
 	} else if len(name) > 15 || strings.ContainsAny(name, "/ \t\n:%") {
 		v.fail("underlay.interface", "must be the name of a network interface (at most 15 characters), not %q", name)
 	}
-	if c.GetSource().GetFile() == nil {
-		v.fail("source", "is required: exactly one source of desired state, such as file")
-	} else {
-		v.path("source.file.path", c.Source.File.GetPath(), 4095)
-	}
+	v.source(c.GetSource())
 	// A Unix socket's name has 108 bytes, its end included (unix(7)).
 	v.path("charon.socket", c.Charon.Socket, 107)
 	v.path("api.socket", c.Api.Socket, 107)
@@ -154,6 +153,39 @@ func (v *validator) addresses(list []string) {
 			continue
 		}
 		seen[a] = i
+	}
+}
+
+func (v *validator) source(c *apiv1.SourceConfig) {
+	file, controller := c.GetFile(), c.GetController()
+	switch {
+	case file == nil && controller == nil:
+		v.fail("source", "is required: exactly one source of desired state, such as file")
+	case file != nil && controller != nil:
+		v.fail("source", "must have exactly one of file and controller")
+	case file != nil:
+		v.path("source.file.path", file.GetPath(), 4095)
+	default:
+		v.endpoints(controller.GetEndpoints())
+		v.path("source.controller.ca", controller.GetCa(), 4095)
+		v.path("source.controller.cert", controller.GetCert(), 4095)
+		v.path("source.controller.key", controller.GetKey(), 4095)
+	}
+}
+
+func (v *validator) endpoints(list []string) {
+	if len(list) == 0 {
+		v.fail("source.controller.endpoints", "is required: the controllers' API, each HOST:PORT")
+	}
+	for i, text := range list {
+		field := fmt.Sprintf("source.controller.endpoints[%d]", i)
+		host, port, err := net.SplitHostPort(text)
+		n, errPort := strconv.ParseUint(port, 10, 16)
+		if err != nil || errPort != nil || n == 0 || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' }) {
+			v.fail(field, "must be HOST:PORT, such as controller-1.example.net:8470, not %q", text)
+		} else if first := slices.Index(list, text); first < i {
+			v.fail(field, "is the same as source.controller.endpoints[%d]", first)
+		}
 	}
 }
 

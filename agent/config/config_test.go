@@ -73,6 +73,23 @@ quotas: {borderGateways: 100}
 	}
 }
 
+func TestController(t *testing.T) {
+	const text = `addresses: [198.51.100.1]
+underlay: {interface: eth0}
+zone: hall-1
+source: {controller: {endpoints: ["c1:8470", "[2001:db8::1]:8470"], ca: /ca, cert: /cert, key: /key}}
+`
+	got, findings := config.Parse("agent.yaml", []byte(text))
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	want := &apiv1.SourceConfig{Controller: &apiv1.ControllerSourceConfig{
+		Endpoints: []string{"c1:8470", "[2001:db8::1]:8470"}, Ca: "/ca", Cert: "/cert", Key: "/key"}}
+	if diff := cmp.Diff(want, got.GetSource(), protocmp.Transform()); diff != "" || got.GetZone() != "hall-1" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestFindings(t *testing.T) {
 	replace := func(old, new string) string { return strings.Replace(least, old, new, 1) }
 	for _, tc := range []struct {
@@ -84,6 +101,22 @@ func TestFindings(t *testing.T) {
 			"agent.yaml:1: underlay.interface: is required: the device that the encrypted packets use",
 			"agent.yaml:1: source: is required: exactly one source of desired state, such as file",
 		}},
+		{"two sources", replace("{file: {path: /etc/bordergw/manifests.d}}", "{file: {path: /m}, controller: {endpoints: [c:1], ca: /a, cert: /b, key: /c}}"),
+			[]string{"agent.yaml:3: source: must have exactly one of file and controller"}},
+		{"empty controller", replace("{file: {path: /etc/bordergw/manifests.d}}", "{controller: {}}"), []string{
+			"agent.yaml:3: source.controller.endpoints: is required: the controllers' API, each HOST:PORT",
+			"agent.yaml:3: source.controller.ca: is required",
+			"agent.yaml:3: source.controller.cert: is required",
+			"agent.yaml:3: source.controller.key: is required",
+		}},
+		{"endpoints", replace("{file: {path: /etc/bordergw/manifests.d}}", `{controller: {endpoints: ["c:1", "c:1", "c", "https://c:1", "c:0"], ca: ca, cert: /b, key: /c}}`), []string{
+			"agent.yaml:3: source.controller.endpoints[1]: is the same as source.controller.endpoints[0]",
+			"agent.yaml:3: source.controller.endpoints[2]: must be HOST:PORT, such as controller-1.example.net:8470, not \"c\"",
+			"agent.yaml:3: source.controller.endpoints[3]: must be HOST:PORT, such as controller-1.example.net:8470, not \"https://c:1\"",
+			"agent.yaml:3: source.controller.endpoints[4]: must be HOST:PORT, such as controller-1.example.net:8470, not \"c:0\"",
+			"agent.yaml:3: source.controller.ca: must be an absolute path, not \"ca\"",
+		}},
+		{"zone", least + "zone: a b\n", []string{`agent.yaml:4: zone: must be a name of at most 63 characters without blanks, not "a b"`}},
 		{"unknown field", least + "adresses: []\n", []string{"agent.yaml:4: adresses: there is no such field; did you mean addresses?"}},
 		{"two documents", least + "---\n" + least, []string{"agent.yaml:5: only one document is expected"}},
 		{"a list", "[]\n", []string{"agent.yaml:1: must be an object, not a list"}},

@@ -19,8 +19,9 @@ type LoadOptions struct {
 	Owns func(netip.Addr) bool
 	// LookupEnv resolves SecretSource.env; nil: os.LookupEnv.
 	LookupEnv func(string) (string, bool)
-	// Unseal opens SecretSource.sealed; nil: sealed secrets are refused. Its error must not tell about the secret.
-	Unseal func([]byte) (secret.Secret, error)
+	// Unseal opens SecretSource.sealed of a field ("spec.psk") of an object ("VPNTunnel/shop-1"); nil: sealed secrets are refused. Its
+	// error must not tell about the secret.
+	Unseal func(object, field string, sealed []byte) (secret.Secret, error)
 	// SkipSecrets leaves files and environment variables unread, for a check away from the host.
 	SkipSecrets bool
 	// MLKEM, Quotas and Underlay are those of apiv1.AdmitOptions.

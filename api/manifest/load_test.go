@@ -196,12 +196,19 @@ func TestLoadFindings(t *testing.T) {
 		{name: "unsealing fails", files: map[string]string{
 			"a.yaml":      strings.Replace(shop, "file: secrets/two", "sealed: AAAA", 1),
 			"secrets/one": keys,
-		}, opts: manifest.LoadOptions{Unseal: func([]byte) (secret.Secret, error) { return secret.Secret{}, errors.New("wrong host") }},
+		}, opts: manifest.LoadOptions{Unseal: func(string, string, []byte) (secret.Secret, error) {
+			return secret.Secret{}, errors.New("wrong host")
+		}},
 			want: []string{"DIR/a.yaml:44: VPNTunnel/shop-idc-2: spec.psk.sealed: cannot be opened: wrong host"}},
 		{name: "unsealing", files: map[string]string{
 			"a.yaml":      strings.Replace(shop, "file: secrets/two", "sealed: AAAA", 1),
 			"secrets/one": keys,
-		}, opts: manifest.LoadOptions{Unseal: func([]byte) (secret.Secret, error) { return secret.New("unsealed-key"), nil }}, ok: true},
+		}, opts: manifest.LoadOptions{Unseal: func(object, field string, _ []byte) (secret.Secret, error) {
+			if object != "VPNTunnel/shop-idc-2" || field != "spec.psk" {
+				return secret.Secret{}, errors.New("another object")
+			}
+			return secret.New("unsealed-key"), nil
+		}}, ok: true},
 		{name: "two sources", files: map[string]string{
 			"a.yaml":      strings.Replace(shop, "{file: secrets/two}", "{file: secrets/two, value: correct-horse}", 1),
 			"secrets/one": keys,

@@ -26,10 +26,10 @@ func (l *loader) secrets() {
 		if owned {
 			served[l.set.Connections[t.Spec.Connection].GetSpec().GetBorderGateway()] = true
 		}
-		if s, ok := l.resolve(object, "spec.psk", t.Spec.Psk, owned); ok {
+		if s, ok := l.resolve(object, "spec.psk", "spec.psk", t.Spec.Psk, owned); ok {
 			l.set.SetPSK(name, s)
 		}
-		if s, ok := l.resolve(object, "spec.bgp.password", t.Spec.Bgp.Password, owned); ok {
+		if s, ok := l.resolve(object, "spec.bgp.password", "spec.bgp.password", t.Spec.Bgp.Password, owned); ok {
 			l.set.SetBGPPassword(name, s)
 		}
 	}
@@ -37,7 +37,8 @@ func (l *loader) secrets() {
 		for i, a := range l.set.BorderGateways[name].Spec.Attachments {
 			field := fmt.Sprintf("spec.attachments[%d].peer.password", i)
 			object := apiv1.ObjectName(apiv1.KindBorderGateway, name)
-			if s, ok := l.resolve(object, field, a.GetPeer().GetPassword(), l.opts.Owns == nil || served[name]); ok {
+			sealed := fmt.Sprintf("spec.attachments[%s].peer.password", a.GetName())
+			if s, ok := l.resolve(object, field, sealed, a.GetPeer().GetPassword(), l.opts.Owns == nil || served[name]); ok {
 				l.set.SetPeerPassword(name, a.GetName(), s)
 			}
 		}
@@ -52,8 +53,9 @@ func (l *loader) owns(t *apiv1.VPNTunnel) bool {
 	return err == nil && l.opts.Owns(addr)
 }
 
-// resolve returns the secret of one source and empties its value. A source with none or several ways in is left to admission.
-func (l *loader) resolve(object, field string, source *apiv1.SecretSource, owned bool) (secret.Secret, bool) {
+// resolve returns the secret of one source and empties its value. A source with none or several ways in is left to admission. sealedField is
+// the field's name in the context of a seal, which does not change when a list is put in another order.
+func (l *loader) resolve(object, field, sealedField string, source *apiv1.SecretSource, owned bool) (secret.Secret, bool) {
 	ways := 0
 	for _, set := range []bool{source.GetValue() != "", source.GetFile() != "", source.GetEnv() != "", len(source.GetSealed()) > 0} {
 		if set {
@@ -86,7 +88,7 @@ func (l *loader) resolve(object, field string, source *apiv1.SecretSource, owned
 	case l.opts.Unseal == nil:
 		l.report(object, field+".sealed", false, "cannot be opened: this host has no key for sealed secrets")
 	default:
-		s, err := l.opts.Unseal(source.GetSealed())
+		s, err := l.opts.Unseal(object, sealedField, source.GetSealed())
 		if err == nil {
 			return s, true
 		}

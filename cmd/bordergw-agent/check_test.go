@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/bordergw/bordergw/dataplane/charon/charontest"
+	"github.com/bordergw/bordergw/internal/seal"
+	"github.com/bordergw/bordergw/internal/secret"
 )
 
 // What the hybrid key exchange needs is asked of charon where it answers; where not, the check says that it did not.
@@ -51,5 +55,57 @@ func TestCheckAsksCharon(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestHostKey(t *testing.T) {
+	dir, path := host(t, plain+"state: \"{dir}/state\"\n", nil)
+	print := func(flag string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{"-config", path, flag}, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Fatalf("exit code %d: %s", code, stderr.String())
+		}
+		return stdout.String()
+	}
+	first := print("-host-key")
+	if again := print("-host-key"); again != first {
+		t.Error("the key changes by being asked for")
+	}
+	encoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := seal.ParsePublicKey(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := key.Seal(seal.Context("VPNTunnel/shop-1", "spec.psk"), secret.New("kept-from-all-eyes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := strings.Replace(good, "{value: kept-from-all-eyes}", "{sealed: "+base64.StdEncoding.EncodeToString(sealed)+"}", 1)
+	if err := os.WriteFile(filepath.Join(dir, "manifests.d", "shop.yaml"), []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if second := print("-rotate-host-key"); second == first {
+		t.Error("the key is not rotated")
+	}
+	if out := print("-check"); !strings.Contains(out, "ok: 1 BorderGateways") {
+		t.Error(out)
+	}
+	print("-rotate-host-key")
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"-config", path, "-check"}, &stdout, &stderr); code != 1 || !strings.Contains(stdout.String(), "spec.psk.sealed: cannot be opened: was sealed for key") {
+		t.Errorf("exit code %d: %s", code, stdout.String())
+	}
+}
+
+func TestCheckOfAController(t *testing.T) {
+	_, path := host(t, strings.Replace(plain, `{file: {path: "{dir}/manifests.d"}}`,
+		`{controller: {endpoints: ["c:1"], ca: "{dir}/agent.yaml", cert: /b, key: /c}}`, 1), nil)
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"-config", path, "-check"}, &stdout, &stderr); code != 1 || !strings.Contains(stdout.String(), "has no certificate in PEM form") {
+		t.Errorf("exit code %d: %s", code, stdout.String())
 	}
 }

@@ -36,6 +36,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	path := flags.String("config", "/etc/bordergw/agent.yaml", "the agent's configuration `FILE`")
 	check := flags.Bool("check", false, "validate the configuration and its manifests, print every finding, and exit with 0 or 1")
+	hostKey := flags.Bool("host-key", false, "print the public key that secrets for this host are sealed with (it is made if there is none), and exit")
+	rotate := flags.Bool("rotate-host-key", false, "make a new key pair for sealed secrets, print its public key, and exit; the key before is accepted until the next rotation, a running agent takes the new one when it is restarted")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -60,6 +62,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if c == nil {
 		return 1
 	}
+	if *hostKey || *rotate {
+		return keys(c.GetState(), *rotate, stdout, stderr)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	if err := serve(ctx, c, info, stderr); err != nil {
@@ -75,8 +80,11 @@ func checkAll(c *apiv1.AgentConfig, findings []*apiv1.Finding, stdout io.Writer)
 	if c == nil {
 		return 1
 	}
+	if c.GetSource().GetController() != nil {
+		return checkController(c, stdout)
+	}
 	mlkem, unasked := askMLKEM(c.GetCharon().GetSocket())
-	set, findings := load(c, func() apiv1.Capability { return mlkem })(c.GetSource().GetFile().GetPath())
+	set, findings := load(c, func() apiv1.Capability { return mlkem }, unsealReadOnly(c.GetState()))(c.GetSource().GetFile().GetPath())
 	print(findings, stdout)
 	if set == nil {
 		return 1
@@ -92,14 +100,6 @@ func checkAll(c *apiv1.AgentConfig, findings []*apiv1.Finding, stdout io.Writer)
 func print(findings []*apiv1.Finding, to io.Writer) {
 	for _, f := range findings {
 		fmt.Fprintln(to, manifest.Format(f))
-	}
-}
-
-// load is how the host reads manifests. mlkem is asked at each reading.
-func load(c *apiv1.AgentConfig, mlkem func() apiv1.Capability) func(dir string) (*apiv1.Set, []*apiv1.Finding) {
-	return func(dir string) (*apiv1.Set, []*apiv1.Finding) {
-		return manifest.Load(dir, manifest.LoadOptions{Owns: config.Owns(c), Quotas: apiv1.QuotasOf(c.GetQuotas()),
-			Underlay: c.GetUnderlay().GetInterface(), MLKEM: mlkem()})
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/bordergw/bordergw/agent/metrics"
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/agent/server"
-	"github.com/bordergw/bordergw/agent/source"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp/gobgp"
 	"github.com/bordergw/bordergw/dataplane/charon"
@@ -27,6 +26,7 @@ import (
 	"github.com/bordergw/bordergw/dataplane/probe"
 	"github.com/bordergw/bordergw/dataplane/route"
 	"github.com/bordergw/bordergw/dataplane/xfrmstat"
+	"github.com/bordergw/bordergw/internal/seal"
 	bgwversion "github.com/bordergw/bordergw/internal/version"
 )
 
@@ -55,11 +55,14 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 	}
 	defer kernel.Close()
 
+	hostKeys, err := seal.OpenKeyring(c.GetState())
+	if err != nil {
+		return err
+	}
+	strongswan := charon.New(charon.Options{Socket: c.GetCharon().GetSocket(), Log: log})
 	var a *agent.Agent
-	src := source.NewFile(source.FileOptions{
-		Dir: c.GetSource().GetFile().GetPath(), Log: log,
-		Load:    load(c, func() apiv1.Capability { return a.MLKEM(ctx) }),
-		Changed: func(*apiv1.SourceStatus) { a.SourceChanged() },
+	src := newSource(ctx, c, host, hostKeys, surroundings{
+		version: info.Version, agent: func() *agent.Agent { return a }, charon: strongswan.Capabilities, log: log,
 	})
 	a = agent.New(agent.Options{
 		Version: info.Version, Host: host, Source: src, Log: log,
@@ -68,7 +71,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 		// What was admitted depends on it.
 		CharonChanged: func(charon.Capabilities) { src.Reread() },
 		Drivers: agent.Drivers{
-			Charon:   charon.New(charon.Options{Socket: c.GetCharon().GetSocket(), Log: log}),
+			Charon:   strongswan,
 			Link:     link.New(kernel, "/proc/sys", log),
 			Route:    route.New(kernel, log),
 			Firewall: firewall.New(log),
@@ -89,7 +92,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 	return err
 }
 
-func rereadOnHangup(ctx context.Context, src *source.File, log *slog.Logger) {
+func rereadOnHangup(ctx context.Context, src rereader, log *slog.Logger) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, unix.SIGHUP)
 	defer signal.Stop(hangup)
@@ -98,7 +101,7 @@ func rereadOnHangup(ctx context.Context, src *source.File, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-			log.Info("reading manifests again")
+			log.Info("reading the desired state again")
 			src.Reread()
 		}
 	}

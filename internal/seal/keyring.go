@@ -34,11 +34,17 @@ type Keyring struct {
 // OpenKeyring reads the keys in a state folder. A folder without keys gets a new one; a file that is damaged is an error and is
 // not replaced, because what was sealed with its keys would be lost.
 func OpenKeyring(dir string) (*Keyring, error) {
+	ring, err := ReadKeyring(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return (&Keyring{}).renewed(filepath.Join(dir, fileName))
+	}
+	return ring, err
+}
+
+// ReadKeyring is OpenKeyring without making a key: a folder without keys is an error that wraps fs.ErrNotExist.
+func ReadKeyring(dir string) (*Keyring, error) {
 	path := filepath.Join(dir, fileName)
 	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return (&Keyring{}).renewed(path)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}

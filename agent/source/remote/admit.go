@@ -64,7 +64,7 @@ func (o objects) snapshot(like *apiv1.Snapshot) *apiv1.Snapshot {
 // admit checks every object of a snapshot. One that this host cannot take stays as it was in the snapshot before, provided that that
 // still fits, or else is left out with everything that depends on it; all others come into force. before may be nil.
 func (s *Source) admit(snapshot *apiv1.Snapshot, before *accepted) *accepted {
-	want, old := objectsOf(snapshot), objects{}
+	want, old, opts := objectsOf(snapshot), objects{}, s.admitOptions()
 	out := &accepted{opened: map[string]secret.Secret{}}
 	if before != nil {
 		old = objectsOf(before.snapshot)
@@ -73,7 +73,7 @@ func (s *Source) admit(snapshot *apiv1.Snapshot, before *accepted) *accepted {
 	reverted := map[string]bool{}
 	for {
 		set, findings := s.build(want, before, out.opened)
-		for _, f := range apiv1.Admit(set, s.admitOptions()) {
+		for _, f := range apiv1.Admit(set, opts) {
 			if !reverted[f.GetObject()] || !f.GetWarning() {
 				findings = append(findings, f)
 			}
@@ -90,6 +90,10 @@ func (s *Source) admit(snapshot *apiv1.Snapshot, before *accepted) *accepted {
 		}
 		if !again {
 			out.set, out.snapshot = set, want.snapshot(snapshot)
+			if len(reverted) > 0 {
+				// After a restart the controller must send it as a whole again.
+				out.snapshot.Digest = nil
+			}
 			return out
 		}
 	}
@@ -113,7 +117,7 @@ func (o objects) give(object string, old objects, reverted map[string]bool) bool
 
 func (s *Source) admitOptions() apiv1.AdmitOptions {
 	opts := s.opts.Admit
-	opts.Manifests = true
+	opts.Manifests, opts.MLKEM = true, s.opts.MLKEM()
 	// The controller keeps the quotas; here tenants of many customers come together.
 	const all = math.MaxInt
 	opts.Quotas = apiv1.Quotas{

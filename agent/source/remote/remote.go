@@ -64,8 +64,10 @@ type Options struct {
 	State string
 	// Capabilities is asked at the beginning of each session.
 	Capabilities func() *apiv1.HostCapabilities
-	// Admit is what admission needs to know of the host. Its quotas are not used: a controller's may be larger.
+	// Admit is what admission needs to know of the host. Its quotas are not used (a controller's may be larger) and MLKEM neither.
 	Admit apiv1.AdmitOptions
+	// MLKEM is asked at each admission and may take some seconds.
+	MLKEM func() apiv1.Capability
 	// Published returns the newest view of the agent, and a channel that is closed when there is a newer one.
 	Published func() (*status.View, <-chan struct{})
 	Log       *slog.Logger
@@ -82,12 +84,19 @@ type Options struct {
 type Source struct {
 	opts Options
 
-	mu sync.Mutex
-	// inForce is the snapshot in force or, before the first emission, the one on disk. nil when there is neither.
+	reread chan struct{}
+
+	// judging serializes what puts snapshots into force.
+	judging sync.Mutex
+	// last is the snapshot that was received last and could be looked at, before the first the one on disk; inForce is what came into
+	// force of it. Written with both mutexes, like emitted.
+	last    *apiv1.Snapshot
 	inForce *accepted
 	emitted bool
-	emit    func(*apiv1.Set)
-	status  *apiv1.SourceStatus
+
+	mu     sync.Mutex
+	emit   func(*apiv1.Set)
+	status *apiv1.SourceStatus
 }
 
 // New returns a source that has read nothing yet.
@@ -101,7 +110,7 @@ func New(opts Options) *Source {
 	if opts.Changed == nil {
 		opts.Changed = func() {}
 	}
-	return &Source{opts: opts, status: &apiv1.SourceStatus{Source: prefix + diskName, Disconnected: timestamppb.Now()}}
+	return &Source{opts: opts, reread: make(chan struct{}, 1), status: &apiv1.SourceStatus{Source: prefix + diskName, Disconnected: timestamppb.Now()}}
 }
 
 // Versions returns the versions of the protocol that this package speaks.
@@ -131,6 +140,18 @@ func (s *Source) Run(ctx context.Context, emit func(*apiv1.Set)) error {
 	return nil
 }
 
+// Reread judges the newest snapshot again and tells the controller what the host can do: to be called when that has changed. It does
+// not wait, and may be called from anywhere at any time.
+func (s *Source) Reread() {
+	select {
+	case s.reread <- struct{}{}:
+	default:
+	}
+}
+
+// errReread ends a session because the host can do other things than its Hello said.
+var errReread = errors.New("the host's capabilities have changed")
+
 // sessions has one session after the other, at the endpoints in turn.
 func (s *Source) sessions(ctx context.Context) {
 	retry := backoff.Backoff{Min: retryMin, Max: retryMax}
@@ -142,14 +163,31 @@ func (s *Source) sessions(ctx context.Context) {
 			return
 		}
 		s.disconnected()
+		if errors.Is(err, errReread) {
+			s.rejudge()
+			i--
+			continue
+		}
 		if time.Since(began) >= steady {
 			retry.Reset()
 		}
 		pause := retry.Next()
 		s.opts.Log.Warn("no session with a controller", "endpoint", endpoint, "error", err, "again in", pause.Round(time.Millisecond))
+		s.pause(ctx, pause)
+	}
+}
+
+func (s *Source) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+			return
+		case <-timer.C:
+			return
+		case <-s.reread:
+			s.rejudge()
 		}
 	}
 }
@@ -163,123 +201,138 @@ func (s *Source) load() {
 		s.update(func(st *apiv1.SourceStatus) { st.Findings = []*apiv1.Finding{{File: path, Message: err.Error()}} })
 		return
 	}
-	if snapshot == nil {
-		return
-	}
-	got := s.admit(snapshot, nil)
-	for _, f := range got.findings {
-		s.opts.Log.Warn("snapshot on disk", "finding", manifest.Format(f))
-	}
+	s.judging.Lock()
+	defer s.judging.Unlock()
 	s.mu.Lock()
-	s.inForce = got
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.last = snapshot
 }
 
 func (s *Source) startFromDisk(ctx context.Context) {
+	timer := time.NewTimer(s.opts.Patience)
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return
-	case <-time.After(s.opts.Patience):
+	case <-timer.C:
 	}
-	s.mu.Lock()
-	held := s.inForce
-	if s.emitted || held == nil {
-		s.mu.Unlock()
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	if s.emitted || s.last == nil {
 		return
 	}
-	s.emitLocked(held)
-	s.status.FromDisk = timestamppb.Now()
-	s.status.Findings = held.findings
-	s.mu.Unlock()
-	s.opts.Log.Warn("no controller answers, the snapshot on disk is in force", "revision", held.snapshot.GetRevision())
-	s.opts.Changed()
+	s.opts.Log.Warn("no controller answers, the snapshot on disk comes into force", "revision", s.last.GetRevision())
+	s.enforce(s.admit(s.last, nil), func(st *apiv1.SourceStatus) { st.FromDisk = timestamppb.Now() })
 }
 
-// emitLocked puts a snapshot into force.
-func (s *Source) emitLocked(a *accepted) {
-	s.emitted = true
-	s.status.Generation++
-	s.status.Accepted = timestamppb.Now()
-	s.status.Revision = a.snapshot.GetRevision()
-	s.emit(a.set)
+// rejudge looks at the newest snapshot again.
+func (s *Source) rejudge() {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	if s.emitted {
+		now, stale := s.enforce(s.admit(s.last, s.inForce), func(*apiv1.SourceStatus) {})
+		s.keep(now, stale, prefix+diskName)
+	}
 }
 
 // take judges a snapshot of a controller and puts into force what is good of it. The answer goes back to the controller.
 func (s *Source) take(endpoint string, snapshot *apiv1.Snapshot) *apiv1.SnapshotAnswer {
-	s.mu.Lock()
-	before := s.inForce
-	s.mu.Unlock()
+	s.judging.Lock()
+	defer s.judging.Unlock()
 	answer := &apiv1.SnapshotAnswer{Revision: snapshot.GetRevision()}
-	if err := usable(snapshot, before); err != nil {
+	if err := usable(snapshot, s.last); err != nil {
 		answer.Refused = true
 		answer.Findings = []*apiv1.Finding{{File: prefix + endpoint, Message: err.Error()}}
-		s.settle(answer.Findings, true)
+		s.update(func(st *apiv1.SourceStatus) { s.tell(st, answer.Findings) })
 		return answer
 	}
 	if snapshot.GetUnchanged() {
-		same := proto.CloneOf(before.snapshot)
+		same := proto.CloneOf(s.last)
 		same.Revision = snapshot.GetRevision()
 		snapshot = same
 	}
-	next := s.admit(snapshot, before)
-	answer.Findings = next.findings
-	if before == nil || !proto.Equal(before.snapshot, next.snapshot) {
-		if err := writeSnapshot(filepath.Join(s.opts.State, fileName), next.snapshot); err != nil {
-			// It is in force all the same; only a restart without a controller would miss it.
-			answer.Findings = append(slices.Clone(answer.Findings), &apiv1.Finding{File: prefix + endpoint, Message: err.Error(), Warning: true})
-		}
+	if s.inForce == nil && s.last != nil {
+		// What is on disk is what has been in force until now.
+		s.inForce = s.admit(s.last, nil)
 	}
+	next := s.admit(snapshot, s.inForce)
 	s.mu.Lock()
-	s.inForce = next
-	s.status.Revision = snapshot.GetRevision()
-	s.status.FromDisk = nil
-	if !s.emitted || !before.set.Equal(next.set) {
-		s.emitLocked(next)
-		s.opts.Log.Info("snapshot in force", "endpoint", endpoint, "revision", snapshot.GetRevision(), "tunnels", len(next.set.Tunnels))
-	}
+	s.last = snapshot
 	s.mu.Unlock()
-	s.settle(answer.Findings, apiv1.Refused(answer.Findings))
+	now, stale := s.enforce(next, func(st *apiv1.SourceStatus) { st.FromDisk = nil })
+	answer.Findings = s.keep(now, stale, prefix+endpoint)
 	return answer
 }
 
-// usable says whether a snapshot can be looked at at all.
-func usable(snapshot *apiv1.Snapshot, before *accepted) error {
-	if before == nil {
-		if snapshot.GetUnchanged() {
-			return errors.New("the snapshot says that nothing changed, but none is in force")
+// enforce publishes the outcome of a judgement, then emits the Set if it is new. It returns the findings, and whether the copy on
+// disk is another one.
+func (s *Source) enforce(next *accepted, change func(*apiv1.SourceStatus)) (now *accepted, stale bool) {
+	before := s.inForce
+	emit := !s.emitted || !before.set.Equal(next.set)
+	s.update(func(st *apiv1.SourceStatus) {
+		s.inForce, s.emitted = next, true
+		s.tell(st, next.findings)
+		st.Revision = next.snapshot.GetRevision()
+		if emit {
+			st.Generation++
+			st.Accepted = timestamppb.Now()
 		}
-		return nil
+		change(st)
+	})
+	if emit {
+		s.opts.Log.Info("snapshot in force", "revision", next.snapshot.GetRevision(), "tunnels", len(next.set.Tunnels))
+		s.emit(next.set)
 	}
-	if now := before.snapshot.GetRevision(); snapshot.GetRevision() < now && !snapshot.GetReset_() {
-		return fmt.Errorf("the snapshot's revision %d is older than %d, which is in force", snapshot.GetRevision(), now)
+	return next, before == nil || !proto.Equal(before.snapshot, next.snapshot)
+}
+
+// keep writes what is in force to disk and returns what is to say about it. Without the copy only a restart while no controller can be
+// reached would go wrong.
+func (s *Source) keep(now *accepted, stale bool, from string) []*apiv1.Finding {
+	if !stale {
+		return now.findings
 	}
-	if snapshot.GetUnchanged() && !slices.Equal(snapshot.GetDigest(), before.snapshot.GetDigest()) {
+	err := writeSnapshot(filepath.Join(s.opts.State, fileName), now.snapshot)
+	if err == nil {
+		return now.findings
+	}
+	findings := append(slices.Clone(now.findings), &apiv1.Finding{File: from, Message: err.Error(), Warning: true})
+	s.update(func(st *apiv1.SourceStatus) { s.tell(st, findings) })
+	return findings
+}
+
+// usable says whether a snapshot can be looked at at all.
+func usable(snapshot, last *apiv1.Snapshot) error {
+	switch {
+	case last == nil && snapshot.GetUnchanged():
+		return errors.New("the snapshot says that nothing changed, but none is in force")
+	case snapshot.GetRevision() < last.GetRevision() && !snapshot.GetReset_():
+		return fmt.Errorf("the snapshot's revision %d is older than %d, which is in force", snapshot.GetRevision(), last.GetRevision())
+	case snapshot.GetUnchanged() && !slices.Equal(snapshot.GetDigest(), last.GetDigest()):
 		return errors.New("the snapshot says that nothing changed, but another one is in force")
 	}
 	return nil
 }
 
-// settle publishes and logs what is to say about the newest snapshot.
-func (s *Source) settle(findings []*apiv1.Finding, refused bool) {
-	s.update(func(st *apiv1.SourceStatus) {
-		for _, f := range findings {
-			if slices.ContainsFunc(st.GetFindings(), func(b *apiv1.Finding) bool { return proto.Equal(b, f) }) {
-				continue
-			}
-			level := slog.LevelError
-			if f.GetWarning() {
-				level = slog.LevelWarn
-			}
-			s.opts.Log.Log(context.Background(), level, "snapshot", "finding", manifest.Format(f))
+// tell notes what is to say about the newest snapshot, and logs what is new of it.
+func (s *Source) tell(st *apiv1.SourceStatus, findings []*apiv1.Finding) {
+	for _, f := range findings {
+		if slices.ContainsFunc(st.GetFindings(), func(b *apiv1.Finding) bool { return proto.Equal(b, f) }) {
+			continue
 		}
-		st.Findings = findings
-		switch {
-		case !refused:
-			st.Refused = nil
-		case st.Refused == nil:
-			st.Refused = timestamppb.Now()
+		level := slog.LevelError
+		if f.GetWarning() {
+			level = slog.LevelWarn
 		}
-	})
+		s.opts.Log.Log(context.Background(), level, "snapshot", "finding", manifest.Format(f))
+	}
+	st.Findings = findings
+	switch {
+	case !apiv1.Refused(findings):
+		st.Refused = nil
+	case st.Refused == nil:
+		st.Refused = timestamppb.Now()
+	}
 }
 
 func (s *Source) connected(endpoint string) {

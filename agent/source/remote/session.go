@@ -69,9 +69,7 @@ func (s *Source) hello() *apiv1.Hello {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inForce != nil {
-		out.Revision, out.Digest = s.inForce.snapshot.GetRevision(), s.inForce.snapshot.GetDigest()
-	}
+	out.Revision, out.Digest = s.last.GetRevision(), s.last.GetDigest()
 	return out
 }
 
@@ -133,6 +131,8 @@ func (c *conversation) run(ctx context.Context, welcome *apiv1.Welcome) error {
 			if snapshot := m.GetSnapshot(); snapshot != nil {
 				out = &apiv1.ConnectRequest{Message: &apiv1.ConnectRequest_Answer{Answer: c.source.take(c.endpoint, snapshot)}}
 			}
+		case <-c.source.reread:
+			return errReread
 		case <-newer:
 			view, newer = c.source.opts.Published()
 		case <-heartbeat.C:

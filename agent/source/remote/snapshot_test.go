@@ -222,3 +222,34 @@ func TestFieldsOfANewerController(t *testing.T) {
 		}
 	})
 }
+
+// What charon can do becomes known, or changes: the newest snapshot is judged anew and the controller hears of it.
+func TestReread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		defer func() { w.stop() }()
+		s := w.accept()
+		snapshot := w.snapshot(7, 2)
+		snapshot.Tunnels[1].Spec.Ike = &apiv1.IKE{PostQuantum: apiv1.PostQuantumRequired}
+		s.offer(snapshot)
+		if set := w.emitted(); len(set.Tunnels) != 2 {
+			t.Fatal("refused before anybody knows what charon can do")
+		}
+		for _, tc := range []struct {
+			mlkem    apiv1.Capability
+			findings int
+		}{{apiv1.CapabilityAbsent, 1}, {apiv1.CapabilityPresent, 0}} {
+			w.mlkem = tc.mlkem
+			w.source.Reread()
+			s = w.accept()
+			if got := s.hello.GetDigest(); string(got) != "\x07" {
+				t.Errorf("digest %x", got)
+			}
+			answer := s.offer(&apiv1.Snapshot{Revision: 7, Digest: []byte{7}, Unchanged: true})
+			if len(answer.GetFindings()) != tc.findings || len(w.source.Status().GetFindings()) != tc.findings {
+				t.Errorf("%d: answer %v", tc.mlkem, answer)
+			}
+		}
+	})
+}

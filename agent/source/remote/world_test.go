@@ -42,6 +42,7 @@ type world struct {
 	down  map[string]bool
 	dials chan *session
 	sets  chan *apiv1.Set
+	mlkem apiv1.Capability
 
 	mu     sync.Mutex
 	view   *status.View
@@ -68,6 +69,7 @@ func (w *world) start(change ...func(*remote.Options)) {
 		Endpoints: []string{"one:1", "two:2"}, Dial: w.dial, Host: remote.Host{Name: "gw-a", Zone: "z1", Addresses: []string{cloudA}},
 		Keys: w.keys, State: w.dir, Capabilities: func() *apiv1.HostCapabilities { return &apiv1.HostCapabilities{Kernel: "6.12"} },
 		Admit:     apiv1.AdmitOptions{Owns: func(a netip.Addr) bool { return a.String() == cloudA }},
+		MLKEM:     func() apiv1.Capability { return w.mlkem },
 		Published: w.published, Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, c := range change {
@@ -217,7 +219,9 @@ func next[T any](s *session, want func(*apiv1.ConnectRequest) (T, bool)) T {
 func (s *session) offer(snapshot *apiv1.Snapshot) *apiv1.SnapshotAnswer {
 	s.w.t.Helper()
 	s.say(&apiv1.ConnectResponse{Message: &apiv1.ConnectResponse_Snapshot{Snapshot: snapshot}})
-	return next(s, func(m *apiv1.ConnectRequest) (*apiv1.SnapshotAnswer, bool) { return m.GetAnswer(), m.GetAnswer() != nil })
+	return next(s, func(m *apiv1.ConnectRequest) (*apiv1.SnapshotAnswer, bool) {
+		return m.GetAnswer(), m.GetAnswer() != nil
+	})
 }
 
 func (s *session) report() *apiv1.StatusReport {
