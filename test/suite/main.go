@@ -1,7 +1,7 @@
 // Command suite runs every test that needs a real kernel: it compiles the tests behind the build tag "lab", runs all of them in one
 // boot of the lab, and says how many ran and where.
 //
-//	go run ./test/suite [-run REGEXP] [-results DIR] [PACKAGES]
+//	go run ./test/suite [-run REGEXP] [-results DIR] [-suite bookworm|trixie|sid] [PACKAGES]
 package main
 
 import (
@@ -38,6 +38,7 @@ func suite(ctx context.Context, args []string) (int, error) {
 	results := flags.String("results", "results", "`folder` for logs")
 	timeout := flags.Duration("timeout", 40*time.Minute, "end everything after this time")
 	count := flags.Int("count", 1, "run each test so many times")
+	system := flags.String("suite", "", "Debian `suite` whose daemons and kernel to test with: bookworm, trixie, sid; default: the machine's own")
 	if err := flags.Parse(args); err != nil {
 		return 0, err
 	}
@@ -70,7 +71,7 @@ func suite(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	cmd := exec.CommandContext(ctx, "go", "run", "./test/lab/labrun", "-results", *results, "-timeout", timeout.String(),
-		"--", runner, "guest", list)
+		"-suite", *system, "--", runner, "guest", list)
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

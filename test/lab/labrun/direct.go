@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/bordergw/bordergw/test/lab/internal/deb"
 )
 
 // killGrace is what process 1 inside has to end the command before it is killed itself.
@@ -18,8 +16,8 @@ const killGrace = 15 * time.Second
 
 // direct runs the command in new network, mount, UTS and PID namespaces of this machine. All that was started inside
 // ends with process 1 of the PID namespace.
-func (r *run) direct(ctx context.Context) (int, error) {
-	job, err := r.writeJob(modeDirect, deb.Kernel{})
+func (r *run) direct(ctx context.Context, s system) (int, error) {
+	job, err := r.writeJob(s)
 	if err != nil {
 		return 0, err
 	}

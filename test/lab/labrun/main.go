@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bordergw/bordergw/test/lab/internal/deb"
 	"github.com/bordergw/bordergw/test/lab/internal/guest"
 )
 
@@ -57,6 +58,8 @@ type options struct {
 	memoryMiB int
 	cpus      int
 	mode      string
+	suite     string // code name; empty for the machine's own system
+	describe  bool   // say on what the command would run, and do not run it
 }
 
 func parseFlags(args []string) (options, error) {
@@ -67,6 +70,8 @@ func parseFlags(args []string) (options, error) {
 	f.IntVar(&o.memoryMiB, "memory", 6144, "memory of the guest in `MiB`")
 	f.IntVar(&o.cpus, "cpus", min(2, runtime.NumCPU()), "processors of the guest")
 	f.StringVar(&o.mode, "mode", "auto", "where to run: `auto`, direct or vm")
+	suite := f.String("suite", "", "Debian `suite` whose daemons and kernel to run: bookworm, trixie, sid; default: the machine's own system")
+	f.BoolVar(&o.describe, "describe", false, "prepare the lab, print what a command would run on and its versions, and run nothing")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: labrun [flags] -- COMMAND ARGS...")
 		f.PrintDefaults()
@@ -76,7 +81,7 @@ func parseFlags(args []string) (options, error) {
 	}
 	o.argv = f.Args()
 	switch {
-	case len(o.argv) == 0:
+	case len(o.argv) == 0 && !o.describe:
 		return o, errors.New("no command given: labrun [flags] -- COMMAND ARGS")
 	case o.mode != "auto" && o.mode != "direct" && o.mode != "vm":
 		return o, fmt.Errorf("-mode: %q is none of auto, direct, vm", o.mode)
@@ -84,6 +89,9 @@ func parseFlags(args []string) (options, error) {
 		return o, fmt.Errorf("-timeout: %v is not positive", o.timeout)
 	}
 	var err error
+	if o.suite, err = deb.ParseSuite(*suite); err != nil {
+		return o, fmt.Errorf("-suite: %w", err)
+	}
 	o.results, err = filepath.Abs(o.results)
 	return o, err
 }

@@ -10,18 +10,7 @@ import (
 
 	"github.com/bordergw/bordergw/test/lab/internal/deb"
 	"github.com/bordergw/bordergw/test/lab/internal/guest"
-	"github.com/bordergw/bordergw/test/lab/internal/probe"
 )
-
-// Packages that the scenarios use, and those that only a virtual machine needs.
-func packagesInside() []string {
-	return []string{
-		"charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins",
-		"bird2", "iproute2", "iputils-ping", "nftables", "kmod", "tcpdump",
-	}
-}
-
-func packagesVM() []string { return []string{"qemu-system-x86", "xz-utils"} }
 
 // run is one run of labrun.
 type run struct {
@@ -54,33 +43,20 @@ func (r *run) close() {
 
 // run chooses where to run the command, runs it and returns its exit code.
 func (r *run) run(ctx context.Context) (int, error) {
-	direct := r.mode == "direct"
-	if r.mode == "auto" {
-		missing := probe.DataPath()
-		if direct = missing == nil; direct {
-			say("running directly: this kernel has the data path")
-		} else {
-			say("running in a VM: this kernel cannot do it (%v)", missing)
-		}
+	s, err := r.prepare(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if r.describe {
+		return 0, s.describe(ctx, os.Stdout)
 	}
 	if err := r.copySelf(); err != nil {
 		return 0, err
 	}
-	packages := packagesInside()
-	if direct {
-		if err := r.deb.Install(ctx, packages...); err != nil {
-			return 0, err
-		}
-		return r.direct(ctx)
+	if s.direct {
+		return r.direct(ctx, s)
 	}
-	if err := r.deb.Install(ctx, append(packages, packagesVM()...)...); err != nil {
-		return 0, err
-	}
-	kernel, err := r.deb.FetchKernel(ctx, r.cache())
-	if err != nil {
-		return 0, err
-	}
-	return r.vm(ctx, kernel)
+	return r.vm(ctx, s)
 }
 
 func (r *run) cache() string {
@@ -109,8 +85,8 @@ func (r *run) copySelf() error {
 
 func (r *run) binary() string { return filepath.Join(r.job, "labrun") }
 
-// writeJob writes job.json and returns its path. mode becomes BORDERGW_LAB.
-func (r *run) writeJob(mode string, kernel deb.Kernel) (string, error) {
+// writeJob writes job.json and returns its path.
+func (r *run) writeJob(s system) (string, error) {
 	argv := append([]string(nil), r.argv...)
 	if strings.Contains(argv[0], "/") {
 		// A relative path means the caller's directory, which need not be the checkout.
@@ -124,22 +100,19 @@ func (r *run) writeJob(mode string, kernel deb.Kernel) (string, error) {
 		argv[0] = abs
 	}
 	j := guest.Job{
-		VM: mode == modeVM, Argv: argv, Dir: r.checkout, Results: r.results,
+		VM: !s.direct, Argv: argv, Dir: r.checkout, Results: r.results,
 		Env: append(passEnv(os.Environ()),
-			"BORDERGW_LAB="+mode, "BORDERGW_RESULTS="+r.results, "TMPDIR="+guest.TempDir),
+			"BORDERGW_LAB="+s.mode(), "BORDERGW_LAB_SUITE="+s.suite, "BORDERGW_RESULTS="+r.results, "TMPDIR="+guest.TempDir),
 	}
-	if j.VM {
-		j.Modules = kernel.Modules()
+	switch {
+	case s.foreign():
+		j.Checkout = r.checkout
+	case j.VM:
+		j.Modules = s.kernel.Modules()
 	}
 	path := filepath.Join(r.job, "job.json")
 	return path, j.Write(path)
 }
-
-// Values of BORDERGW_LAB.
-const (
-	modeVM     = "vm"
-	modeDirect = "direct"
-)
 
 // passEnv returns the variables that the command gets from the caller.
 func passEnv(environ []string) []string {
@@ -147,7 +120,7 @@ func passEnv(environ []string) []string {
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
-		case name == "BORDERGW_LAB", name == "BORDERGW_RESULTS":
+		case name == "BORDERGW_LAB", name == "BORDERGW_LAB_SUITE", name == "BORDERGW_RESULTS":
 		case strings.HasPrefix(name, "BORDERGW_"):
 			env = append(env, variable)
 		case name == "CI", name == "PATH", name == "HOME", name == "GOTRACEBACK":

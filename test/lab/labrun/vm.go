@@ -25,13 +25,13 @@ import (
 
 // vm runs the command in a virtual machine and returns its exit code. A guest that ends without reporting one is an
 // error which shows the end of the serial log.
-func (r *run) vm(ctx context.Context, kernel deb.Kernel) (int, error) {
+func (r *run) vm(ctx context.Context, s system) (int, error) {
 	start := time.Now()
-	if _, err := r.writeJob(modeVM, kernel); err != nil {
+	if _, err := r.writeJob(s); err != nil {
 		return 0, err
 	}
 	image := filepath.Join(r.job, "initramfs")
-	if err := writeInitramfs(ctx, image, kernel); err != nil {
+	if err := writeInitramfs(ctx, image, s.kernel); err != nil {
 		return 0, err
 	}
 	c := &console{sockets: map[string]string{}, exit: make(chan int, 1), ready: func() {
@@ -48,11 +48,14 @@ func (r *run) vm(ctx context.Context, kernel deb.Kernel) (int, error) {
 		}
 	}
 	m := qemu.Machine{
-		Kernel: kernel.Image(), Initramfs: image, KVM: qemu.HasKVM(),
+		Kernel: s.kernel.Image(), Initramfs: image, KVM: qemu.HasKVM(),
 		MemoryMiB: r.memoryMiB, CPUs: r.cpus,
-		Job: r.job, Root: "/", Results: r.results, Serial: filepath.Join(r.results, "serial.log"), Sockets: c.sockets,
+		Job: r.job, Root: s.root, Results: r.results, Serial: filepath.Join(r.results, "serial.log"), Sockets: c.sockets,
 	}
-	say("booting %s, %d MiB, %d CPUs, %s", kernel.Version, m.MemoryMiB, m.CPUs, acceleration(m.KVM))
+	if s.foreign() {
+		m.Checkout = r.checkout
+	}
+	say("booting %s with kernel %s, %d MiB, %d CPUs, %s", s.suite, s.kernel.Version, m.MemoryMiB, m.CPUs, acceleration(m.KVM))
 	err := runQEMU(ctx, m, c)
 	select {
 	case code := <-c.exit:

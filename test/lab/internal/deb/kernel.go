@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Kernel is Debian's stock kernel, unpacked into a folder: it is not installed, so /boot and the boot loader stay
-// as they are.
+// Kernel is Debian's stock kernel in a folder: unpacked there, or installed in a root file system. It is not installed on the
+// machine, so /boot and the boot loader stay as they are.
 type Kernel struct {
-	Root    string // what its package holds: boot/, lib/modules/
+	Root    string // has boot/ and lib/modules/
 	Version string // as uname -r prints it
 	Busybox string // a static busybox
 }
@@ -85,12 +85,16 @@ func loadKernel(root string) (Kernel, error) {
 		return Kernel{}, err
 	}
 	k := Kernel{Root: root, Version: strings.TrimSpace(string(version)), Busybox: filepath.Join(root, "bin", "busybox")}
+	return k, k.check()
+}
+
+func (k Kernel) check() error {
 	for _, file := range []string{k.Image(), filepath.Join(k.Modules(), "modules.dep"), k.Busybox} {
 		if _, err := os.Stat(file); err != nil {
-			return Kernel{}, fmt.Errorf("the kernel cache %s is damaged (remove it): %w", root, err)
+			return fmt.Errorf("the kernel cache %s is damaged (remove it): %w", k.Root, err)
 		}
 	}
-	return k, nil
+	return nil
 }
 
 // unpack downloads packages into dir and unpacks them together into dir/root.

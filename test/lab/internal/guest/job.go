@@ -15,7 +15,9 @@ type Job struct {
 	Dir     string   // its working directory
 	Env     []string // its whole environment
 	Results string   // folder to mount the writable share at
-	Modules string   // folder with the modules of the guest's kernel
+	Modules string   // folder with the modules of the guest's kernel; none where the root file system has them
+	// Checkout is the folder to mount the checkout's share at, read-only; none where the root file system has it.
+	Checkout string
 }
 
 // Write stores the job at path.

@@ -7,10 +7,15 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/bordergw/bordergw/test/lab/internal/qemu"
 )
 
 // TempDir is the command's TMPDIR: on a tmpfs, and short, because unix socket paths end at 107 bytes.
 const TempDir = "/run/tmp"
+
+// share are the mount options of all folders that the host shares.
+const share = "trans=virtio,version=9p2000.L,msize=1048576"
 
 type mount struct {
 	source, target, kind string
@@ -29,10 +34,15 @@ func prepare(j Job) error {
 		mounts = append(mounts,
 			mount{"dev", "/dev", "devtmpfs", 0, ""},
 			mount{"devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"},
-			mount{"tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"},
-			mount{j.Modules, filepath.Join("/lib/modules", filepath.Base(j.Modules)), "", unix.MS_BIND, ""},
-			// No cache: what is written must be on the host even when the guest dies a moment later.
-			mount{"results", j.Results, "9p", 0, "trans=virtio,version=9p2000.L,msize=1048576,cache=none"})
+			mount{"tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"})
+		if j.Modules != "" {
+			mounts = append(mounts, mount{j.Modules, filepath.Join("/lib/modules", filepath.Base(j.Modules)), "", unix.MS_BIND, ""})
+		}
+		if j.Checkout != "" {
+			mounts = append(mounts, mount{qemu.TagCheckout, j.Checkout, "9p", unix.MS_RDONLY, share + ",cache=loose"})
+		}
+		// No cache: what is written must be on the host even when the guest dies a moment later.
+		mounts = append(mounts, mount{qemu.TagResults, j.Results, "9p", 0, share + ",cache=none"})
 	}
 	if !j.VM {
 		// The machine's own folder, which may lie below a folder that is about to be covered.

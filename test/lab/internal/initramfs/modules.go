@@ -21,7 +21,7 @@ func DataPathModules() []string {
 	return []string{
 		"aesni_intel", "gcm", "seqiv", "echainiv", "authenc", "cbc",
 		"esp4", "esp6", "xfrm_user", "xfrm_interface", "vrf", "veth", "bridge", "dummy",
-		"nf_tables", "nft_ct", "nft_chain_nat", "nfnetlink", "sch_netem", "af_packet",
+		"nf_tables", "nft_ct", "nft_chain_nat", "sch_netem", "af_packet",
 	}
 }
 

@@ -13,6 +13,8 @@ const (
 	PortStderr  = "lab.stderr"
 	PortControl = "lab.control"
 	TagRoot     = "root"
+	TagJob      = "job"
+	TagCheckout = "checkout"
 	TagResults  = "results"
 )
 
@@ -21,10 +23,10 @@ type Machine struct {
 	Kernel, Initramfs string
 	KVM               bool
 	MemoryMiB, CPUs   int
-	// Job is a folder with the labrun binary and job.json. The guest sees it because Root holds it.
+	// Job is a folder with the labrun binary and job.json.
 	Job string
-	// Root is exported read-only, Results writable.
-	Root, Results string
+	// Root and Job are exported read-only, Results writable. Checkout is exported read-only, unless it is empty: then Root holds it.
+	Root, Checkout, Results string
 	// Serial is the file that receives the kernel's messages.
 	Serial string
 	// Sockets gives, for every port name, the unix socket at which the host listens.
@@ -53,6 +55,10 @@ func (m Machine) Args() []string {
 			"-device", fmt.Sprintf("virtserialport,chardev=%s,name=%s", id, port))
 	}
 	args = append(args, share(TagRoot, m.Root, ",readonly=on")...)
+	args = append(args, share(TagJob, m.Job, ",readonly=on")...)
+	if m.Checkout != "" {
+		args = append(args, share(TagCheckout, m.Checkout, ",readonly=on")...)
+	}
 	return append(args, share(TagResults, m.Results, "")...)
 }
 

@@ -42,11 +42,16 @@ func TestArgs(t *testing.T) {
 		t.Errorf("kernel arguments %q do not name the job", got)
 	}
 	shares := values(args, "-fsdev")
-	if len(shares) != 2 || !strings.Contains(shares[0], "path=/,") || !strings.HasSuffix(shares[0], ",readonly=on") {
-		t.Errorf("the root file system must be shared first and read-only: %q", shares)
+	if len(shares) != 3 {
+		t.Fatalf("shares %q", shares)
 	}
-	if len(shares) == 2 && (!strings.Contains(shares[1], "path=/r,,1,") || strings.Contains(shares[1], "readonly")) {
-		t.Errorf("the results must be shared writable: %q", shares[1])
+	for i, path := range []string{"/", "/j"} {
+		if !strings.Contains(shares[i], "path="+path+",") || !strings.HasSuffix(shares[i], ",readonly=on") {
+			t.Errorf("%s must be shared read-only: %q", path, shares)
+		}
+	}
+	if !strings.Contains(shares[2], "path=/r,,1,") || strings.Contains(shares[2], "readonly") {
+		t.Errorf("the results must be shared writable: %q", shares[2])
 	}
 	for port, socket := range machine().Sockets {
 		id := strings.ReplaceAll(port, ".", "-")
@@ -77,5 +82,14 @@ func TestVirtualizes(t *testing.T) {
 		if got := virtualizes(cpuinfo); got != want {
 			t.Errorf("virtualizes(%q) = %v", cpuinfo, got)
 		}
+	}
+}
+
+func TestArgsOfAnotherSystem(t *testing.T) {
+	m := machine()
+	m.Root, m.Checkout = "/cache/sid", "/src"
+	shares := values(m.Args(), "-fsdev")
+	if len(shares) != 4 || !strings.Contains(shares[2], "id="+TagCheckout+",path=/src,") || !strings.HasSuffix(shares[2], ",readonly=on") {
+		t.Errorf("the checkout must be shared read-only: %q", shares)
 	}
 }
