@@ -33,7 +33,14 @@ type Stored struct {
 	// VPNTunnel: the connection's BorderGateway, which cannot change while there is a tunnel.
 	BorderGateway string `protobuf:"bytes,3,opt,name=border_gateway,json=borderGateway,proto3" json:"border_gateway,omitempty"`
 	// Instead of a resource: something that only one of them may have.
-	Claim         *Claim `protobuf:"bytes,4,opt,name=claim,proto3" json:"claim,omitempty"`
+	Claim *Claim `protobuf:"bytes,4,opt,name=claim,proto3" json:"claim,omitempty"`
+	// Instead of a resource: what controllers know of hosts, tunnels and connections.
+	Host          *HostRecord         `protobuf:"bytes,10,opt,name=host,proto3" json:"host,omitempty"`
+	Presence      *HostPresence       `protobuf:"bytes,11,opt,name=presence,proto3" json:"presence,omitempty"`
+	Silence       *HostSilence        `protobuf:"bytes,12,opt,name=silence,proto3" json:"silence,omitempty"`
+	Applied       *AppliedSnapshot    `protobuf:"bytes,13,opt,name=applied,proto3" json:"applied,omitempty"`
+	TunnelStatus  *VPNTunnelStatus    `protobuf:"bytes,14,opt,name=tunnel_status,json=tunnelStatus,proto3" json:"tunnel_status,omitempty"`
+	Availability  *AvailabilityRecord `protobuf:"bytes,15,opt,name=availability,proto3" json:"availability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -92,6 +99,48 @@ func (x *Stored) GetBorderGateway() string {
 func (x *Stored) GetClaim() *Claim {
 	if x != nil {
 		return x.Claim
+	}
+	return nil
+}
+
+func (x *Stored) GetHost() *HostRecord {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *Stored) GetPresence() *HostPresence {
+	if x != nil {
+		return x.Presence
+	}
+	return nil
+}
+
+func (x *Stored) GetSilence() *HostSilence {
+	if x != nil {
+		return x.Silence
+	}
+	return nil
+}
+
+func (x *Stored) GetApplied() *AppliedSnapshot {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+func (x *Stored) GetTunnelStatus() *VPNTunnelStatus {
+	if x != nil {
+		return x.TunnelStatus
+	}
+	return nil
+}
+
+func (x *Stored) GetAvailability() *AvailabilityRecord {
+	if x != nil {
+		return x.Availability
 	}
 	return nil
 }
@@ -255,12 +304,19 @@ var File_api_v1_stored_proto protoreflect.FileDescriptor
 
 const file_api_v1_stored_proto_rawDesc = "" +
 	"\n" +
-	"\x13api/v1/stored.proto\x12\vbordergw.v1\x1a\x17api/v1/controller.proto\"\xc1\x01\n" +
+	"\x13api/v1/stored.proto\x12\vbordergw.v1\x1a\x17api/v1/controller.proto\x1a\x14api/v1/session.proto\x1a\x13api/v1/status.proto\"\x99\x04\n" +
 	"\x06Stored\x121\n" +
 	"\bresource\x18\x01 \x01(\v2\x15.bordergw.v1.ResourceR\bresource\x123\n" +
 	"\asecrets\x18\x02 \x03(\v2\x19.bordergw.v1.StoredSecretR\asecrets\x12%\n" +
 	"\x0eborder_gateway\x18\x03 \x01(\tR\rborderGateway\x12(\n" +
-	"\x05claim\x18\x04 \x01(\v2\x12.bordergw.v1.ClaimR\x05claim\"K\n" +
+	"\x05claim\x18\x04 \x01(\v2\x12.bordergw.v1.ClaimR\x05claim\x12+\n" +
+	"\x04host\x18\n" +
+	" \x01(\v2\x17.bordergw.v1.HostRecordR\x04host\x125\n" +
+	"\bpresence\x18\v \x01(\v2\x19.bordergw.v1.HostPresenceR\bpresence\x122\n" +
+	"\asilence\x18\f \x01(\v2\x18.bordergw.v1.HostSilenceR\asilence\x126\n" +
+	"\aapplied\x18\r \x01(\v2\x1c.bordergw.v1.AppliedSnapshotR\aapplied\x12A\n" +
+	"\rtunnel_status\x18\x0e \x01(\v2\x1c.bordergw.v1.VPNTunnelStatusR\ftunnelStatus\x12C\n" +
+	"\favailability\x18\x0f \x01(\v2\x1f.bordergw.v1.AvailabilityRecordR\favailability\"K\n" +
 	"\fStoredSecret\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x10\n" +
@@ -284,23 +340,35 @@ func file_api_v1_stored_proto_rawDescGZIP() []byte {
 
 var file_api_v1_stored_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_api_v1_stored_proto_goTypes = []any{
-	(*Stored)(nil),       // 0: bordergw.v1.Stored
-	(*StoredSecret)(nil), // 1: bordergw.v1.StoredSecret
-	(*Claim)(nil),        // 2: bordergw.v1.Claim
-	(*StoredAudit)(nil),  // 3: bordergw.v1.StoredAudit
-	(*Resource)(nil),     // 4: bordergw.v1.Resource
-	(*AuditEntry)(nil),   // 5: bordergw.v1.AuditEntry
+	(*Stored)(nil),             // 0: bordergw.v1.Stored
+	(*StoredSecret)(nil),       // 1: bordergw.v1.StoredSecret
+	(*Claim)(nil),              // 2: bordergw.v1.Claim
+	(*StoredAudit)(nil),        // 3: bordergw.v1.StoredAudit
+	(*Resource)(nil),           // 4: bordergw.v1.Resource
+	(*HostRecord)(nil),         // 5: bordergw.v1.HostRecord
+	(*HostPresence)(nil),       // 6: bordergw.v1.HostPresence
+	(*HostSilence)(nil),        // 7: bordergw.v1.HostSilence
+	(*AppliedSnapshot)(nil),    // 8: bordergw.v1.AppliedSnapshot
+	(*VPNTunnelStatus)(nil),    // 9: bordergw.v1.VPNTunnelStatus
+	(*AvailabilityRecord)(nil), // 10: bordergw.v1.AvailabilityRecord
+	(*AuditEntry)(nil),         // 11: bordergw.v1.AuditEntry
 }
 var file_api_v1_stored_proto_depIdxs = []int32{
-	4, // 0: bordergw.v1.Stored.resource:type_name -> bordergw.v1.Resource
-	1, // 1: bordergw.v1.Stored.secrets:type_name -> bordergw.v1.StoredSecret
-	2, // 2: bordergw.v1.Stored.claim:type_name -> bordergw.v1.Claim
-	5, // 3: bordergw.v1.StoredAudit.entries:type_name -> bordergw.v1.AuditEntry
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4,  // 0: bordergw.v1.Stored.resource:type_name -> bordergw.v1.Resource
+	1,  // 1: bordergw.v1.Stored.secrets:type_name -> bordergw.v1.StoredSecret
+	2,  // 2: bordergw.v1.Stored.claim:type_name -> bordergw.v1.Claim
+	5,  // 3: bordergw.v1.Stored.host:type_name -> bordergw.v1.HostRecord
+	6,  // 4: bordergw.v1.Stored.presence:type_name -> bordergw.v1.HostPresence
+	7,  // 5: bordergw.v1.Stored.silence:type_name -> bordergw.v1.HostSilence
+	8,  // 6: bordergw.v1.Stored.applied:type_name -> bordergw.v1.AppliedSnapshot
+	9,  // 7: bordergw.v1.Stored.tunnel_status:type_name -> bordergw.v1.VPNTunnelStatus
+	10, // 8: bordergw.v1.Stored.availability:type_name -> bordergw.v1.AvailabilityRecord
+	11, // 9: bordergw.v1.StoredAudit.entries:type_name -> bordergw.v1.AuditEntry
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_stored_proto_init() }
@@ -309,6 +377,8 @@ func file_api_v1_stored_proto_init() {
 		return
 	}
 	file_api_v1_controller_proto_init()
+	file_api_v1_session_proto_init()
+	file_api_v1_status_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

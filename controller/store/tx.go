@@ -18,11 +18,12 @@ type Tx struct {
 	read   map[Ref]bool
 	guards map[string]bool
 	staged map[Ref]*apiv1.Stored // nil: deleted
+	leases map[Ref]Lease
 	extra  []clientv3.Op
 }
 
 func newTx(keys keyspace, base *state) *Tx {
-	return &Tx{keys: keys, base: base, read: map[Ref]bool{}, guards: map[string]bool{}, staged: map[Ref]*apiv1.Stored{}}
+	return &Tx{keys: keys, base: base, read: map[Ref]bool{}, guards: map[string]bool{}, staged: map[Ref]*apiv1.Stored{}, leases: map[Ref]Lease{}}
 }
 
 // Get implements Reader.
@@ -49,7 +50,14 @@ func (t *Tx) Peek() Reader { return overlay{t} }
 // Put writes a record whole; the value must not be changed afterwards.
 func (t *Tx) Put(ref Ref, v *apiv1.Stored) {
 	t.read[ref] = true
+	delete(t.leases, ref)
 	t.staged[ref] = v
+}
+
+// PutLeased is Put for a record that vanishes when its lease ends. It must be in no index: nobody writes guards when a lease ends.
+func (t *Tx) PutLeased(ref Ref, v *apiv1.Stored, l Lease) {
+	t.Put(ref, v)
+	t.leases[ref] = l
 }
 
 // Delete deletes a record.
@@ -109,7 +117,7 @@ func (t *Tx) batch() (batch, error) {
 		if err != nil {
 			return batch{}, fmt.Errorf("%s: %w", ref, err)
 		}
-		b.writes = append(b.writes, clientv3.OpPut(t.keys.record(ref), string(raw)))
+		b.writes = append(b.writes, clientv3.OpPut(t.keys.record(ref), string(raw), clientv3.WithLease(clientv3.LeaseID(t.leases[ref]))))
 	}
 	for guard := range touched {
 		b.writes = append(b.writes, clientv3.OpPut(t.keys.guard(guard), ""))
