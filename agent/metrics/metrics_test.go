@@ -1,19 +1,23 @@
 package metrics_test
 
 import (
+	"compress/gzip"
 	"flag"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -78,20 +82,41 @@ func fullView() *status.View {
 	}
 }
 
-func registry(view func() *status.View) *prometheus.Registry {
-	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(metrics.NewCollector(view, version.Info{Version: "v1.2.3", Revision: "0123", GoVersion: "go1.26.0"}))
-	return r
+// exposition is what the agent itself has in a scrape, without the Go runtime and the process.
+func exposition(t *testing.T, view func() *status.View) string {
+	t.Helper()
+	var own strings.Builder
+	for line := range strings.Lines(scrape(t, view, nil)) {
+		if strings.HasPrefix(strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE "), "bordergw_") {
+			own.WriteString(line)
+		}
+	}
+	return own.String()
 }
 
-func exposition(t *testing.T, g prometheus.Gatherer) string {
+func scrape(t *testing.T, view func() *status.View, header http.Header) string {
 	t.Helper()
-	w := httptest.NewRecorder()
-	promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header = header
+	metrics.Handler(view, version.Info{Version: "v1.2.3", Revision: "0123", GoVersion: "go1.26.0"}).ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		t.Fatal(w.Body)
 	}
-	return w.Body.String()
+	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
+		t.Errorf("Content-Type: %s", got)
+	}
+	if w.Header().Get("Content-Encoding") != "gzip" {
+		return w.Body.String()
+	}
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "gzip:" + string(text)
 }
 
 // golden compares got with a file, or writes the file with -update.
@@ -112,7 +137,7 @@ func golden(t *testing.T, path, got string) {
 }
 
 func TestExposition(t *testing.T) {
-	golden(t, filepath.Join("testdata", "exposition.txt"), exposition(t, registry(fullView)))
+	golden(t, filepath.Join("testdata", "exposition.txt"), exposition(t, fullView))
 }
 
 func TestReferenceIsCurrent(t *testing.T) {
@@ -124,7 +149,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	problems, err := testutil.GatherAndLint(registry(fullView))
+	problems, err := promlint.New(strings.NewReader(exposition(t, fullView))).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +158,86 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// TestFormat reads the whole page with Prometheus' own parser. Whatever is in a label comes back as it was, and no series is there twice.
+func TestFormat(t *testing.T) {
+	v := fullView()
+	odd := "line\nback\\slash \"quoted\" {a=\"b\"} ü"
+	v.Tunnels[0].Name = odd
+	v.Tunnels[1].Status.Reason = "broken \xff"
+	v.Tunnels = append(v.Tunnels, manyTunnels(200).Tunnels...)
+	view := func() *status.View { return v }
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, view, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]int{}
+	for name, f := range families {
+		seen := map[string]bool{}
+		for _, m := range f.Metric {
+			labels := fmt.Sprint(m.Label)
+			if seen[labels] {
+				t.Errorf("%s%s is there twice", name, labels)
+			}
+			seen[labels] = true
+			for _, l := range m.Label {
+				if l.GetName() == "tunnel" || l.GetName() == "reason" {
+					names[l.GetValue()]++
+				}
+			}
+		}
+	}
+	if names[odd] < 20 || names["broken \uFFFD"] != 1 {
+		t.Errorf("%q is in %d series, the broken reason in %d", odd, names[odd], names["broken \uFFFD"])
+	}
+	for name, want := range map[string]float64{"bordergw_tunnel_wire_packets_total": 7, "bordergw_tunnel_probe_rtt_seconds": 0.0015} {
+		if m := families[name].GetMetric()[0]; m.GetCounter().GetValue()+m.GetGauge().GetValue() != want {
+			t.Errorf("%s is %v, not %v", name, m, want)
+		}
+	}
+	for _, want := range []string{"go_goroutines", "process_start_time_seconds"} {
+		if families[want] == nil {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
+func TestCompression(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "gzip": true, "deflate, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.0, br": false, "zstd": false, "gzipped": false,
+	} {
+		text := scrape(t, fullView, http.Header{"Accept-Encoding": {accept}})
+		if got := strings.HasPrefix(text, "gzip:"); got != want {
+			t.Errorf("Accept-Encoding %q: compressed %v", accept, got)
+		}
+		if !strings.Contains(text, "bordergw_tunnel_up{") || !strings.Contains(text, "go_goroutines ") {
+			t.Errorf("Accept-Encoding %q: series are missing", accept)
+		}
+	}
+}
+
+// TestConcurrentScrapes share the handler's buffers.
+func TestConcurrentScrapes(t *testing.T) {
+	handler := metrics.Handler(fullView, version.Info{})
+	want := exposition(t, fullView)
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for range 20 {
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+				got, _, _ := strings.Cut(w.Body.String(), "# HELP go_")
+				if _, got, _ = strings.Cut(got, "\nbordergw_host_info"); !strings.HasSuffix(want, got) || got == "" {
+					t.Error("a scrape is not like the others")
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
 func TestEveryDescribedMetricIsEmitted(t *testing.T) {
-	text := exposition(t, registry(fullView))
+	text := exposition(t, fullView)
 	var reference strings.Builder
 	if err := metrics.WriteReference(&reference); err != nil {
 		t.Fatal(err)
@@ -160,7 +263,7 @@ func TestEveryDescribedMetricIsEmitted(t *testing.T) {
 func TestDownTunnelKeepsItsSeries(t *testing.T) {
 	series := func(v *status.View) map[string]bool {
 		out := map[string]bool{}
-		for line := range strings.Lines(exposition(t, registry(func() *status.View { return v }))) {
+		for line := range strings.Lines(exposition(t, func() *status.View { return v })) {
 			if strings.Contains(line, `tunnel="shop-idc-1"`) {
 				out[line[:strings.LastIndexByte(line, ' ')]] = true
 			}
@@ -196,7 +299,7 @@ func TestStaticConnectionHasNoBGPSeries(t *testing.T) {
 		tunnel.Spec.Probe = &apiv1.Probe{Mode: "OFF"}
 		tunnel.Status.Probe = "OFF"
 	}
-	text := exposition(t, registry(func() *status.View { return v }))
+	text := exposition(t, func() *status.View { return v })
 	for _, absent := range []string{"bordergw_bgp_session_up", `layer="bgp"`, `layer="probe"`} {
 		if strings.Contains(text, absent) {
 			t.Errorf("%s is exposed although nothing uses it", absent)
@@ -205,37 +308,11 @@ func TestStaticConnectionHasNoBGPSeries(t *testing.T) {
 }
 
 func TestBeforeTheFirstView(t *testing.T) {
-	text := exposition(t, registry(func() *status.View { return nil }))
+	text := exposition(t, func() *status.View { return nil })
 	if !strings.Contains(text, `bordergw_build_info{goversion="go1.26.0",revision="0123",version="v1.2.3"} 1`) {
 		t.Errorf("no build info:\n%s", text)
 	}
 	if strings.Contains(text, "bordergw_ready") {
 		t.Error("states are exposed before they are known")
-	}
-}
-
-func TestRegistryGathers(t *testing.T) {
-	text := exposition(t, metrics.NewRegistry(fullView, version.Info{}))
-	for _, want := range []string{"go_goroutines", "process_start_time_seconds", "bordergw_tunnel_up"} {
-		if !strings.Contains(text, "# TYPE "+want+" ") {
-			t.Errorf("%s is missing", want)
-		}
-	}
-}
-
-func BenchmarkCollect(b *testing.B) {
-	v := fullView()
-	for range 11 {
-		v.Tunnels = append(v.Tunnels, v.Tunnels...)
-	}
-	c := metrics.NewCollector(func() *status.View { return v }, version.Info{})
-	for b.Loop() {
-		ch := make(chan prometheus.Metric, 1024)
-		go func() {
-			c.Collect(ch)
-			close(ch)
-		}()
-		for range ch {
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -19,14 +20,14 @@ func hostTable() []row {
 	return []row{
 		{name: "bordergw_build_info", kind: gauge, labels: []string{"version", "revision", "goversion"},
 			help: "The running build of the agent; always 1.",
-			collect: func(s *scrape, emit emit) {
-				emit(1, s.build.Version, s.build.Revision, s.build.GoVersion)
+			collect: func(s *scrape, p *page) {
+				p.emit(1, s.build.Version, s.build.Revision, s.build.GoVersion)
 			}},
 		{name: "bordergw_host_info", kind: gauge, labels: []string{"host", "charon_version"},
 			help: "The gateway host and its IKE daemon; always 1.",
-			collect: func(s *scrape, emit emit) {
+			collect: func(s *scrape, p *page) {
 				if s.Host != nil {
-					emit(1, s.Host.GetHost(), s.Host.GetCharonVersion())
+					p.emit(1, s.Host.GetHost(), s.Host.GetCharonVersion())
 				}
 			}},
 		hostRow(gauge, "bordergw_start_time_seconds", "Unix time at which the agent started.",
@@ -39,9 +40,10 @@ func hostTable() []row {
 			func(h *host) float64 { return boolean(h.GetCharonMlKem()) }),
 		{name: "bordergw_host_xfrm_errors_total", kind: counter, labels: []string{"error"},
 			help: "IPsec packets that the kernel dropped, of the whole host and since it booted, by the kernel's name for the cause (see below); no series where the kernel does not count.",
-			collect: func(s *scrape, emit emit) {
-				for name, n := range s.Host.GetXfrmErrors() {
-					emit(float64(n), name)
+			collect: func(s *scrape, p *page) {
+				errors := s.Host.GetXfrmErrors()
+				for _, name := range slices.Sorted(maps.Keys(errors)) {
+					p.emit(float64(errors[name]), name)
 				}
 			}},
 		hostRow(gauge, "bordergw_source_generation", "Generation of the desired state in force; 0 before the first.",
@@ -52,7 +54,7 @@ func hostTable() []row {
 			func(h *host) float64 { return unixTime(h.GetSource().GetRefused()) }),
 		{name: "bordergw_source_findings", kind: gauge, labels: []string{"severity"},
 			help: "Findings in the newest reading of the desired state; with any error the one before stays in force.",
-			collect: func(s *scrape, emit emit) {
+			collect: func(s *scrape, p *page) {
 				if s.Host == nil {
 					return
 				}
@@ -64,8 +66,8 @@ func hostTable() []row {
 						errors++
 					}
 				}
-				emit(float64(errors), "error")
-				emit(float64(warnings), "warning")
+				p.emit(float64(errors), "error")
+				p.emit(float64(warnings), "warning")
 			}},
 	}
 }
@@ -109,15 +111,9 @@ func gatewayTable() []row {
 	}
 }
 
-func collectRoutes(s *scrape, emit emit) {
+func collectRoutes(s *scrape, p *page) {
 	type series struct{ gateway, source, state string }
 	counts := make(map[series]int)
-	for _, g := range s.Gateways {
-		for _, source := range []string{apiv1.RouteSourceStatic, apiv1.RouteSourceAttachment, apiv1.RouteSourceBGP} {
-			counts[series{g.GetName(), source, "installed"}] = 0
-			counts[series{g.GetName(), source, "candidate"}] = 0
-		}
-	}
 	for _, r := range s.Routes {
 		state := "candidate"
 		if r.GetInstalled() {
@@ -125,8 +121,12 @@ func collectRoutes(s *scrape, emit emit) {
 		}
 		counts[series{r.GetGateway(), r.GetSource(), state}]++
 	}
-	for k, n := range counts {
-		emit(float64(n), k.gateway, k.source, k.state)
+	for _, g := range s.Gateways {
+		for _, source := range [...]string{apiv1.RouteSourceStatic, apiv1.RouteSourceAttachment, apiv1.RouteSourceBGP} {
+			for _, state := range [...]string{"installed", "candidate"} {
+				p.emit(float64(counts[series{g.GetName(), source, state}]), g.GetName(), source, state)
+			}
+		}
 	}
 }
 
@@ -138,12 +138,12 @@ func connectionTable() []row {
 			func(c *connection) float64 { return boolean(c.GetAvailability() == apiv1.HighlyAvailable) }),
 		{name: "bordergw_connection_reason", kind: gauge, labels: []string{"connection", "gateway", "reason"},
 			help: "1 for each reason of the connection's availability, advisory ones included.",
-			collect: func(s *scrape, emit emit) {
+			collect: func(s *scrape, p *page) {
 				for _, c := range s.Connections {
 					reasons := slices.Clone(c.GetConnection().GetStatus().GetReasons())
 					slices.Sort(reasons)
 					for _, reason := range slices.Compact(reasons) {
-						emit(1, c.GetConnection().GetName(), c.GetConnection().GetSpec().GetBorderGateway(), reason)
+						p.emit(1, c.GetConnection().GetName(), c.GetConnection().GetSpec().GetBorderGateway(), reason)
 					}
 				}
 			}},
@@ -175,9 +175,9 @@ func tunnelTable() []row {
 			"1 while the layer is well: ike ESTABLISHED, child installed, interface UP, bgp ESTABLISHED (only with BGP routing), probe PASSING (only with a probe; 0 also before the first answer).",
 			[]string{"layer"}, collectLayers),
 		tunnelRows(gauge, "bordergw_tunnel_down_reason", "1 for the reason why the tunnel is DOWN; no series while it is UP.",
-			[]string{"reason"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+			[]string{"reason"}, func(_ *scrape, t *apiv1.VPNTunnel, p *page) {
 				if reason := t.GetStatus().GetReason(); reason != "" && t.GetStatus().GetRunning() != apiv1.RunningUp {
-					emit(1, reason)
+					p.emit(1, reason)
 				}
 			}),
 		tunnelRow(gauge, "bordergw_tunnel_state_since_seconds", "Unix time at which the tunnel's running state or reason last changed; 0 if unknown.",
@@ -204,33 +204,33 @@ func tunnelTable() []row {
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetRenegotiations()) }),
 		tunnelRows(counter, "bordergw_tunnel_xfrm_errors_total",
 			"Packets that arrived for the tunnel and that the kernel dropped although it had their SA, by cause: outside_window (older than the replay window), replayed (seen before), integrity_failed (wrong authentication tag).",
-			[]string{"error"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+			[]string{"error"}, func(_ *scrape, t *apiv1.VPNTunnel, p *page) {
 				e := t.GetStatus().GetCounters().GetXfrmErrors()
-				emit(float64(e.GetOutsideWindow()), "outside_window")
-				emit(float64(e.GetReplayed()), "replayed")
-				emit(float64(e.GetIntegrityFailed()), "integrity_failed")
+				p.emit(float64(e.GetOutsideWindow()), "outside_window")
+				p.emit(float64(e.GetReplayed()), "replayed")
+				p.emit(float64(e.GetIntegrityFailed()), "integrity_failed")
 			}),
 		tunnelRows(gauge, "bordergw_tunnel_suite_info",
 			"What the two ends agreed on, in charon's words; always 1. Labels are empty while the tunnel is down. The esp_suite of a CHILD_SA that was made with its IKE_SA has no key exchange.",
-			[]string{"ike_version", "ike_suite", "esp_suite"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+			[]string{"ike_version", "ike_suite", "esp_suite"}, func(_ *scrape, t *apiv1.VPNTunnel, p *page) {
 				n := t.GetStatus().GetNegotiated()
 				version := ""
 				if n != nil {
 					version = strconv.FormatUint(uint64(n.GetIkeVersion()), 10)
 				}
-				emit(1, version, n.GetIkeSuite(), n.GetEspSuite())
+				p.emit(1, version, n.GetIkeSuite(), n.GetEspSuite())
 			}),
 		tunnelRow(gauge, "bordergw_tunnel_post_quantum", "1 while ML-KEM took part in the key exchange of the IKE_SA, from which the CHILD_SA's keys come.",
 			func(t *tunnel) float64 { return boolean(t.GetNegotiated().GetPostQuantum()) }),
 		tunnelRows(counter, "bordergw_tunnel_failures_total", "Failed negotiations, and ends of established tunnels, by reason. Those that charon tells of have a series from the start.",
-			[]string{"reason"}, func(_ *scrape, t *apiv1.VPNTunnel, emit emit) {
+			[]string{"reason"}, func(_ *scrape, t *apiv1.VPNTunnel, p *page) {
 				failures := t.GetStatus().GetCounters().GetFailures()
 				for _, reason := range commonFailures {
-					emit(float64(failures[reason]), reason)
+					p.emit(float64(failures[reason]), reason)
 				}
-				for reason, n := range failures {
+				for _, reason := range slices.Sorted(maps.Keys(failures)) {
 					if !slices.Contains(commonFailures[:], reason) {
-						emit(float64(n), reason)
+						p.emit(float64(failures[reason]), reason)
 					}
 				}
 			}),
@@ -256,15 +256,15 @@ func tunnelTable() []row {
 	}
 }
 
-func collectLayers(s *scrape, t *apiv1.VPNTunnel, emit emit) {
+func collectLayers(s *scrape, t *apiv1.VPNTunnel, p *page) {
 	st := t.GetStatus()
-	emit(boolean(st.GetIke() == apiv1.IKEEstablished), "ike")
-	emit(boolean(st.GetChild() == apiv1.ChildInstalled || st.GetChild() == apiv1.ChildRekeying), "child")
-	emit(boolean(st.GetInterface() == apiv1.InterfaceUp), "interface")
+	p.emit(boolean(st.GetIke() == apiv1.IKEEstablished), "ike")
+	p.emit(boolean(st.GetChild() == apiv1.ChildInstalled || st.GetChild() == apiv1.ChildRekeying), "child")
+	p.emit(boolean(st.GetInterface() == apiv1.InterfaceUp), "interface")
 	if s.usesBGP(t) {
-		emit(boolean(st.GetBgp() == apiv1.BGPEstablished), "bgp")
+		p.emit(boolean(st.GetBgp() == apiv1.BGPEstablished), "bgp")
 	}
 	if usesProbe(t) {
-		emit(boolean(st.GetProbe() == apiv1.ProbePassing), "probe")
+		p.emit(boolean(st.GetProbe() == apiv1.ProbePassing), "probe")
 	}
 }

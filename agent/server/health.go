@@ -6,9 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 )
@@ -16,8 +13,8 @@ import (
 // HealthHandler serves /livez, /readyz and /metrics.
 //
 // /livez answers 200 as long as the process can answer at all. /readyz answers 200 after the first full apply and 503 before it; the
-// body says what is missing. /metrics is the exposition of what gatherer holds.
-func HealthHandler(view func() *status.View, gatherer prometheus.Gatherer) http.Handler {
+// body says what is missing. /metrics is metrics.
+func HealthHandler(view func() *status.View, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -27,8 +24,7 @@ func HealthHandler(view func() *status.View, gatherer prometheus.Gatherer) http.
 		}
 		answer(w, http.StatusOK, "ok")
 	})
-	// One series that cannot be collected must not hide all others.
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 

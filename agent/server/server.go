@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bordergw/bordergw/agent/status"
@@ -28,12 +27,12 @@ const (
 	maxHeader = 64 << 10
 )
 
-// Config is what a Server needs. View and Gatherer are called for each request and must be safe for concurrent use.
+// Config is what a Server needs. View and Metrics are called for each request and must be safe for concurrent use.
 type Config struct {
 	// View returns the newest published View, or nil before there is one.
 	View func() *status.View
-	// Gatherer holds the metrics.
-	Gatherer prometheus.Gatherer
+	// Metrics serves the metrics.
+	Metrics http.Handler
 	// Log gets faults of connections at debug level.
 	Log *slog.Logger
 }
@@ -46,7 +45,7 @@ type Server struct {
 
 // New returns a Server; it does nothing before Serve.
 func New(c Config) *Server {
-	return &Server{api: APIHandler(c.View), health: HealthHandler(c.View, c.Gatherer), log: c.Log}
+	return &Server{api: APIHandler(c.View), health: HealthHandler(c.View, c.Metrics), log: c.Log}
 }
 
 // Serve answers on both listeners until ctx ends, then lets running requests finish for at most three seconds, and returns nil. It

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,7 +13,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -61,9 +61,8 @@ func start(t *testing.T, view func() *status.View) *running {
 		t.Fatal(err)
 	}
 	r.metrics = metrics.Addr().String()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "bordergw_test", Help: "A test."}, func() float64 { return 1 }))
-	s := server.New(server.Config{View: view, Gatherer: registry, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "bordergw_test 1") })
+	s := server.New(server.Config{View: view, Metrics: page, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(t.Context())
 	go func() { r.done <- s.Serve(ctx, api, metrics) }()
@@ -254,7 +253,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	if err := metrics.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := server.New(server.Config{View: testView, Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := server.New(server.Config{View: testView, Metrics: http.NotFoundHandler(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err := s.Serve(t.Context(), api, metrics); err == nil || !strings.Contains(err.Error(), "serve metrics") {
 		t.Errorf("Serve = %v, want the fault of the metrics listener", err)
 	}

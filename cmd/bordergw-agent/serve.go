@@ -79,7 +79,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 			BGP:      gobgp.New(gobgp.Options{Log: log}),
 		},
 	})
-	srv := server.New(server.Config{View: a.View, Gatherer: metrics.NewRegistry(a.View, info), Log: log})
+	srv := server.New(server.Config{View: a.View, Metrics: metrics.Handler(a.View, info), Log: log})
 
 	log.Info("starting", "version", info.Version, "host", host.Name, "addresses", host.Addresses)
 	group, ctx := errgroup.WithContext(ctx)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
 
@@ -62,7 +62,7 @@ func serve(t *testing.T, socket string, v *status.View) {
 		t.Fatal(err)
 	}
 	s := server.New(server.Config{
-		View: func() *status.View { return v }, Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		View: func() *status.View { return v }, Metrics: http.NotFoundHandler(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
