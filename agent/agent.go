@@ -20,6 +20,7 @@ import (
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
 	"github.com/bordergw/bordergw/dataplane"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -63,6 +64,7 @@ type Drivers struct {
 	Firewall Firewall
 	Probe    *probe.Driver
 	BGP      BGP
+	BFD      *bfd.Driver
 }
 
 // Options of an Agent; all fields but the last two are needed.
@@ -152,6 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	watch(func(ctx context.Context) { a.drivers.Charon.Watch(ctx, a.onCharon) })
 	watch(func(ctx context.Context) { a.drivers.Probe.Watch(ctx, a.onProbe) })
 	watch(func(ctx context.Context) { a.drivers.BGP.Watch(ctx, a.onBGP) })
+	watch(func(ctx context.Context) { a.drivers.BFD.Watch(ctx, a.onBFD) })
 	task("link events", func(ctx context.Context) error { return a.drivers.Link.Watch(ctx, a.onHint) })
 	task("route events", func(ctx context.Context) error { return a.drivers.Route.Watch(ctx, a.onHint) })
 	task("firewall events", func(ctx context.Context) error { return a.drivers.Firewall.Watch(ctx, a.onHint) })
@@ -159,6 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task("charon", a.drivers.Charon.Run)
 	task("probe", a.drivers.Probe.Run)
 	task("bgp", a.drivers.BGP.Run)
+	task("bfd", a.drivers.BFD.Run)
 	task("source", func(ctx context.Context) error { return a.source.Run(ctx, a.offer) })
 	task("agent", func(ctx context.Context) error { return a.serve(ctx, group) })
 	return group.Wait()

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
 	"github.com/bordergw/bordergw/dataplane"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/probe"
 )
@@ -40,6 +43,15 @@ func (a *Agent) onCharon(e charon.Event) {
 
 func (a *Agent) onProbe(e probe.Event) {
 	a.tracker.Log(e.Tunnel, e.State.Since, "probe: "+e.State.State)
+	a.pokeTunnel(e.Tunnel)
+}
+
+func (a *Agent) onBFD(e bfd.Event) {
+	text := "BFD: " + e.State.State + ", the peer " + e.State.Peer
+	if e.State.Diagnostic != "" {
+		text += ": " + e.State.Diagnostic
+	}
+	a.tracker.Log(e.Tunnel, time.Now(), text)
 	a.pokeTunnel(e.Tunnel)
 }
 

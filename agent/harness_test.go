@@ -25,6 +25,7 @@ import (
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp/gobgp"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/charon/charontest"
 	"github.com/bordergw/bordergw/dataplane/charon/vici"
@@ -45,6 +46,7 @@ type world struct {
 	charon   *charontest.Server
 	firewall *fakeFirewall
 	peers    *peers
+	bfd      *bfdWires
 	folder   *folder
 	log      *lockedBuffer
 
@@ -67,7 +69,7 @@ func inWorld(t *testing.T, test func(*testing.T, *world)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
-			t: t, kernel: netlinktest.New(t), charon: charontest.New(), firewall: newFakeFirewall(), peers: newPeers(),
+			t: t, kernel: netlinktest.New(t), charon: charontest.New(), firewall: newFakeFirewall(), peers: newPeers(), bfd: newBFDWires(),
 			folder: newFolder(dir), log: &lockedBuffer{}, stop: func() {},
 		}
 		w.kernel.AddDevice("eth0", netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("198.51.100.2/24"))
@@ -99,6 +101,7 @@ func (w *world) start() {
 		Drivers: Drivers{
 			Charon: charon.New(charon.Options{Dial: w.dial, Log: log}), Link: link.New(w.kernel, w.kernel.SysctlRoot(), log),
 			Route: route.New(w.kernel, log), Firewall: w.firewall, Probe: probe.New(probe.Options{Log: log, Listen: w.peers.listen}), BGP: speakers,
+			BFD: bfd.New(bfd.Options{Log: log, Listen: w.bfd.listen}),
 		},
 	})
 	w.folder.changed = w.agent.SourceChanged

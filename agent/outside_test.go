@@ -14,6 +14,7 @@ import (
 	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp/gobgp"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/charon/charontest"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -48,6 +49,7 @@ func TestFilesAndSockets(t *testing.T) {
 			Charon: charon.New(charon.Options{Socket: socket, Log: log}), Link: link.New(kernel, kernel.SysctlRoot(), log),
 			Route: route.New(kernel, log), Firewall: newFakeFirewall(), BGP: gobgp.New(gobgp.Options{Log: log}),
 			Probe: probe.New(probe.Options{Log: log, Listen: newPeers().listen}),
+			BFD:   bfd.New(bfd.Options{Log: log, Listen: newBFDWires().listen}),
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())

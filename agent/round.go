@@ -70,7 +70,7 @@ func (w *worker) untilHoldEnds(next time.Duration, layers map[string]status.Laye
 func (w *worker) dropDead(ctx context.Context, g *plan.Gateway, run plan.Running, problems *problems) {
 	for i := range g.Tunnels {
 		name := g.Tunnels[i].Name
-		up := run.Tunnels[name].Up && g.Tunnels[i].AdminUp
+		up := run.Carries(name) && g.Tunnels[i].AdminUp
 		if w.up[name] && !up {
 			ids, err := g.TunnelNexthops(name)
 			for _, id := range ids {
@@ -127,7 +127,7 @@ func (w *worker) applyPlan(ctx context.Context, p plan.Plan, run plan.Running, p
 	}
 	for i := range g.Tunnels {
 		name := g.Tunnels[i].Name
-		w.up[name] = run.Tunnels[name].Up && g.Tunnels[i].AdminUp
+		w.up[name] = run.Carries(name) && g.Tunnels[i].AdminUp
 	}
 
 	w.speak(ctx, p.Speaker, p.Routing.Desired, routes, known, problems)
@@ -150,6 +150,7 @@ func (w *worker) applyPlan(ctx context.Context, p plan.Plan, run plan.Running, p
 	for tunnel, err := range probes.Errors {
 		problems.add("VPNTunnel/"+tunnel, err)
 	}
+	w.watchPeers(ctx, p, problems)
 }
 
 // remove takes everything of the gateway away, routes first, and says whether all of it is gone.
@@ -162,6 +163,7 @@ func (w *worker) remove(ctx context.Context) bool {
 		w.drivers.Firewall.Remove(ctx, w.name),
 		w.drivers.Link.Remove(ctx, w.name),
 		w.removeProbes(ctx),
+		w.removeBFD(ctx),
 	)
 	if err != nil {
 		w.stats.Errors++

@@ -26,12 +26,14 @@ type speakers struct {
 	learned  map[string][]bgp.Learned
 	watchers map[chan bgp.Event]bool
 	diary    []string
+	// refused are neighbors by name that do not come back.
+	refused map[string]bool
 }
 
 var _ BGP = (*speakers)(nil)
 
 func newSpeakers(kernel *netlinktest.Kernel) *speakers {
-	return &speakers{kernel: kernel, gateways: map[string]bgp.Speaker{}, learned: map[string][]bgp.Learned{}, watchers: map[chan bgp.Event]bool{}}
+	return &speakers{kernel: kernel, gateways: map[string]bgp.Speaker{}, learned: map[string][]bgp.Learned{}, watchers: map[chan bgp.Event]bool{}, refused: map[string]bool{}}
 }
 
 func (f *speakers) Apply(ctx context.Context, s bgp.Speaker) (bgp.Result, error) {
@@ -108,7 +110,11 @@ func (f *speakers) Sessions(gateway string) []bgp.Session {
 	defer f.mu.Unlock()
 	var out []bgp.Session
 	for _, n := range f.gateways[gateway].Neighbors {
-		out = append(out, bgp.Session{Neighbor: n.Name, Kind: n.Kind, State: bgp.Established, Since: time.Now()})
+		s := bgp.Session{Neighbor: n.Name, Kind: n.Kind, State: bgp.Established, Since: time.Now()}
+		if f.refused[n.Name] {
+			s.State = bgp.Active
+		}
+		out = append(out, s)
 	}
 	return out
 }
@@ -174,6 +180,28 @@ func (f *speakers) announce(tunnel string, prefixes ...string) {
 	for events := range f.watchers {
 		events <- bgp.RoutesChanged{Gateway: "shop"}
 	}
+}
+
+// refuse says whether a neighbor's session comes back.
+func (f *speakers) refuse(neighbor string, refused bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused[neighbor] = refused
+	for events := range f.watchers {
+		events <- bgp.SessionChanged{Gateway: "shop", Neighbor: neighbor}
+	}
+}
+
+// restarts says how often a neighbor was asked to start afresh.
+func (f *speakers) restarts(neighbor string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range f.gateways["shop"].Neighbors {
+		if n.Name == neighbor {
+			return n.Restarts
+		}
+	}
+	return 0
 }
 
 // entries takes what was written down since it was last asked.

@@ -165,7 +165,7 @@ func (a *Agent) newWorker(name string) *worker {
 		name: name, host: a.host.Name, owns: a.host.Owns, drivers: a.drivers, tracker: a.tracker, now: time.Now,
 		log: a.log.With(slog.String("gateway", name)), kick: make(chan struct{}, 1), first: make(chan struct{}),
 		done: func(f fragment) { a.publisher.put(name, f) }, carriers: a.carriers, wire: a.wire, xfrm: a.xfrm, gone: func() { a.publisher.drop(name) },
-		up: map[string]bool{}, children: map[string]bool{}, suites: map[string]plan.TunnelRunning{},
+		up: map[string]bool{}, downs: downs{}, children: map[string]bool{}, suites: map[string]plan.TunnelRunning{},
 		retry: backoff.Backoff{Min: time.Second, Max: 30 * time.Second}, stale: a.stale[name], staleEnd: time.Now().Add(staleTime),
 	}
 	w.stats.Gateway = name

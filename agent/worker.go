@@ -53,6 +53,8 @@ type worker struct {
 	children map[string]bool
 	// suites are what tunnels last negotiated: a tunnel that is down for a moment keeps its MTU.
 	suites map[string]plan.TunnelRunning
+	// downs counts ends of BFD sessions.
+	downs downs
 	// spoken is what the BGP driver was given last.
 	spoken   bgp.Speaker
 	stale    []bgp.Learned
@@ -170,6 +172,7 @@ func (w *worker) running(g *plan.Gateway) (plan.Running, map[string]status.Layer
 		}
 		r := w.suites[t.Name]
 		r.Up = w.tracker.Judge(t.Name, l, now).Up
+		r.Cut, r.BFDDowns = cut(l), w.downs.of(t.Name, l.BFD)
 		run.Tunnels[t.Name] = r
 	}
 	run.Learned = w.learned(g, sessions)
@@ -186,7 +189,7 @@ func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status
 	return status.Layers{
 		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state, KernelCarries: w.kernelCarries(t, state),
 		Interface: w.links.Interfaces[t.Name], InterfaceErr: w.links.Errors[link.ObjectTunnel+t.Name],
-		Probe: w.drivers.Probe.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
+		Probe: w.drivers.Probe.State(t.Name), BFD: w.drivers.BFD.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
 		Wire: w.wire.of(t), Errors: w.xfrm.of(t.IfID),
 	}
 }

@@ -43,6 +43,8 @@ func TestDiff(t *testing.T) {
 			Change{Remove: []Neighbor{a}, Add: []Neighbor{with(a, func(n *Neighbor) { n.Hold = 30 * time.Second })}}},
 		{"password", speaker(a), speaker(with(a, func(n *Neighbor) { n.Password = secret.New("x") })),
 			Change{Remove: []Neighbor{a}, Add: []Neighbor{with(a, func(n *Neighbor) { n.Password = secret.New("x") })}}},
+		{"restart", speaker(a), speaker(with(a, func(n *Neighbor) { n.Restarts = 1 })),
+			Change{Remove: []Neighbor{a}, Add: []Neighbor{with(a, func(n *Neighbor) { n.Restarts = 1 })}}},
 		{"MED", speaker(with(a, func(n *Neighbor) { n.MED = &fifty })), speaker(with(a, func(n *Neighbor) { n.MED = &five })),
 			Change{SoftOut: []Neighbor{with(a, func(n *Neighbor) { n.MED = &five })}}},
 		{"MED of the same value", speaker(with(a, func(n *Neighbor) { n.MED = &fifty })),

@@ -75,6 +75,8 @@ type Neighbor struct {
 	// price is the same on both sides: when a host dies, traffic goes on toward it for up to this time unless something else
 	// notices, so it should be little longer than an agent's restart takes.
 	RestartTime time.Duration
+	// Restarts is changed to end the session and start it afresh, as when something else than BGP has found that the peer is gone.
+	Restarts uint64
 	// MaxPrefixes is the most prefixes per address family the neighbor may announce, refused ones included. One more and the
 	// session is closed, and retried after a back-off. Zero means no limit.
 	MaxPrefixes uint32

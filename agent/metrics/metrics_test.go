@@ -56,7 +56,7 @@ func fullView() *status.View {
 			},
 		}}},
 		Tunnels: []*apiv1.VPNTunnel{
-			{Name: "shop-idc-1", Spec: &apiv1.VPNTunnelSpec{Connection: "shop-idc"}, Status: &apiv1.VPNTunnelStatus{
+			{Name: "shop-idc-1", Spec: &apiv1.VPNTunnelSpec{Connection: "shop-idc", Bgp: &apiv1.BGP{Bfd: &apiv1.BFD{Enabled: true}}}, Status: &apiv1.VPNTunnelStatus{
 				Admin: "UP", Running: "UP", Since: at(4), Ike: "ESTABLISHED", Child: "REKEYING", Interface: "UP", Bgp: "ESTABLISHED", Probe: "PASSING",
 				ChildSas: []*apiv1.ChildSA{{}, {}}, Conditions: []*apiv1.Condition{{}},
 				Counters: &apiv1.Counters{
@@ -68,6 +68,7 @@ func fullView() *status.View {
 				Negotiated: &apiv1.Negotiated{IkeVersion: 2, PostQuantum: true, IkeSuite: "AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384/KE1_ML_KEM_768",
 					EspSuite: "AES_GCM_16-256"},
 				BgpSession: &apiv1.BGPSession{PrefixesReceived: 15, PrefixesAccepted: 16, PrefixesAnnounced: 17},
+				Bfd:        "UP", BfdSession: &apiv1.BFDSession{State: "UP", Downs: 18},
 			}},
 			{Name: "shop-idc-2", Spec: &apiv1.VPNTunnelSpec{Connection: "shop-idc"}, Status: &apiv1.VPNTunnelStatus{
 				Admin: "UP", Running: "DOWN", Reason: "PEER_UNREACHABLE", Since: at(5), Ike: "CONNECTING", Child: "DOWN", Interface: "MISSING", Bgp: "OFF",

@@ -12,7 +12,7 @@ import (
 
 // table is every metric of the agent. Series of a tunnel stay as long as the tunnel is wanted, whatever its state.
 func table() []row {
-	return slices.Concat(hostTable(), gatewayTable(), connectionTable(), tunnelTable())
+	return slices.Concat(hostTable(), gatewayTable(), connectionTable(), tunnelTable(), bgpTable())
 }
 
 func hostTable() []row {

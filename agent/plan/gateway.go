@@ -108,9 +108,16 @@ type TunnelRunning struct {
 	// that ESP travels in UDP.
 	Encryption, Integrity string
 	NATT                  bool
+	// Cut says that BFD takes the peer for gone: nothing is routed over the tunnel although it is up. BFDDowns counts how often
+	// BFD has done so since its session began; the BGP session starts afresh each time.
+	Cut      bool
+	BFDDowns uint64
 }
 
 func (r Running) up(tunnel string) bool { return r.Tunnels[tunnel].Up }
+
+// Carries says whether packets may be routed over a tunnel.
+func (r Running) Carries(tunnel string) bool { return r.up(tunnel) && !r.Tunnels[tunnel].Cut }
 
 func (g *Gateway) tunnel(name string) *Tunnel {
 	for i := range g.Tunnels {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -124,6 +125,21 @@ func (g *Gateway) selectors(t *Tunnel) []netip.Prefix {
 		return []netip.Prefix{inside}
 	}
 	return []netip.Prefix{inside, other}
+}
+
+// BFD are the sessions of the tunnels that are up: one that is not has nothing to watch, and starts unarmed when it comes back.
+func (g *Gateway) BFD(run Running) []bfd.Target {
+	var out []bfd.Target
+	for i := range g.Tunnels {
+		t := &g.Tunnels[i]
+		spec := t.Spec.GetBgp().GetBfd()
+		if !t.BGP || !t.AdminUp || !run.up(t.Name) || !spec.GetEnabled() {
+			continue
+		}
+		out = append(out, bfd.Target{Tunnel: t.Name, Device: t.Interface, Local: t.Inside.Addr(), Peer: t.Peer,
+			Interval: spec.GetInterval().AsDuration(), Multiplier: uint8(spec.GetMultiplier())})
+	}
+	return out
 }
 
 // Probes are the liveness probes of the gateway's tunnels.

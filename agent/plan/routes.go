@@ -190,7 +190,7 @@ func (g *Gateway) learned(run Running) (out []candidate, over int) {
 
 func tunnelMember(t *Tunnel, prefix netip.Prefix, run Running) member {
 	return member{key: nexthopKey("tunnel", t.Name, netip.Addr{}, prefix), device: t.Interface, tunnel: t.Name,
-		usable: t.AdminUp && run.up(t.Name)}
+		usable: t.AdminUp && run.Carries(t.Name)}
 }
 
 func (g *Gateway) attachmentMember(a *Attachment, prefix netip.Prefix, hop netip.Addr, run Running) member {

@@ -24,6 +24,7 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 			Name: TunnelNeighbor(t.Name), Kind: bgp.Customer, Address: t.Peer, LocalAddress: t.Inside.Addr(), PeerASN: t.CustomerASN,
 			Keepalive: spec.GetKeepalive().AsDuration(), Hold: spec.GetHold().AsDuration(), Password: t.BGPPassword,
 			MaxPrefixes: spec.GetMaxPrefixes(), Prepend: int(spec.GetPrepend()), IPv4: g.IPv4, IPv6: g.IPv6, Refuse: own,
+			Restarts: run.Tunnels[t.Name].BFDDowns,
 		}
 		if spec.Med != nil {
 			med := spec.GetMed()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -21,6 +22,7 @@ type Plan struct {
 	Speaker  bgp.Speaker
 	Charon   []charon.Tunnel
 	Probes   []probe.Target
+	BFD      []bfd.Target
 }
 
 // For computes the whole plan of a gateway from what is true now.
@@ -38,7 +40,7 @@ func (g *Gateway) For(run Running) (Plan, error) {
 		return Plan{}, err
 	}
 	return Plan{Gateway: g, Link: links, Firewall: fw, Routing: routing, Speaker: g.Speaker(run, routing),
-		Charon: g.Charon(), Probes: g.Probes()}, nil
+		Charon: g.Charon(), Probes: g.Probes(), BFD: g.BFD(run)}, nil
 }
 
 // Text is the plan for people: one object a line, in the order of the drivers, without secrets. Equal plans have equal texts.
@@ -57,6 +59,9 @@ func (p Plan) Text() string {
 	}
 	for _, t := range p.Probes {
 		fmt.Fprintf(&b, "  probe %s %s %s > %s every %s, failing after %d\n", t.Tunnel, t.Mode, t.Local, t.Peer, t.Interval, t.Failures)
+	}
+	for _, t := range p.BFD {
+		fmt.Fprintf(&b, "  bfd %s %s > %s every %s, down after %d\n", t.Tunnel, t.Local, t.Peer, t.Interval, t.Multiplier)
 	}
 	for _, t := range p.Firewall.Tunnels {
 		fmt.Fprintf(&b, "  firewall %s connection %s mss %d/%d\n", t.Interface, t.Connection, t.MSS4, t.MSS6)

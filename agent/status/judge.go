@@ -7,6 +7,7 @@ import (
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -25,6 +26,8 @@ type Layers struct {
 	Interface    link.InterfaceState
 	InterfaceErr error
 	Probe        probe.State
+	// BFD is the BFD session; its zero value where none is wanted.
+	BFD bfd.State
 	// BGPWanted is the routing mode; BGP the session, nil while there is none.
 	BGPWanted bool
 	BGP       *bgp.Session

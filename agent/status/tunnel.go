@@ -10,6 +10,7 @@ import (
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/link"
 	"github.com/bordergw/bordergw/dataplane/probe"
@@ -21,6 +22,7 @@ func tunnelStatus(l Layers, j Judgement, since time.Time, host string) *apiv1.VP
 		Admin: apiv1.AdminStateUp, Running: apiv1.RunningUp, Reason: j.Reason, Message: j.Message, Since: stamp(since), Host: host,
 		Ike: string(l.Charon.IKE), Child: child(l.Charon), Interface: interfaceLayer(l.Interface),
 		Bgp: apiv1.BGPOff, Probe: l.Probe.State,
+		Bfd: apiv1.BFDOff, BfdSession: bfdSession(l.BFD),
 		Negotiated: negotiated(l.Charon), Counters: counters(l),
 		InterfaceName: l.Interface.Name,
 	}
@@ -42,6 +44,9 @@ func tunnelStatus(l Layers, j Judgement, since time.Time, host string) *apiv1.VP
 	if l.BGP != nil {
 		out.Bgp = string(l.BGP.State)
 		out.BgpSession = session(l.BGP)
+	}
+	if out.BfdSession != nil {
+		out.Bfd = out.BfdSession.State
 	}
 	for _, c := range l.Charon.Children {
 		out.ChildSas = append(out.ChildSas, &apiv1.ChildSA{UniqueId: c.UniqueID, IkeUniqueId: c.IKEUniqueID, State: c.State,
@@ -131,6 +136,20 @@ func session(s *bgp.Session) *apiv1.BGPSession {
 	}
 	if s.PeerAddress.IsValid() {
 		out.PeerAddress = s.PeerAddress.String()
+	}
+	return out
+}
+
+func bfdSession(s bfd.State) *apiv1.BFDSession {
+	if s.State == "" || s.State == bfd.StateOff {
+		return nil
+	}
+	out := &apiv1.BFDSession{State: s.State, PeerState: s.Peer, Since: stamp(s.Since), Message: s.Diagnostic, Armed: s.Armed, Downs: s.Downs}
+	if s.Detection > 0 {
+		out.Detection = durationpb.New(s.Detection)
+	}
+	if s.Interval > 0 {
+		out.Interval = durationpb.New(s.Interval)
 	}
 	return out
 }

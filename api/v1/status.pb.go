@@ -424,6 +424,10 @@ type VPNTunnelStatus struct {
 	InterfaceName string `protobuf:"bytes,17,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
 	IfId          uint32 `protobuf:"varint,18,opt,name=if_id,json=ifId,proto3" json:"if_id,omitempty"`
 	Mtu           uint32 `protobuf:"varint,19,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// OFF, DOWN, INIT or UP (RFC 5880 §6.2). Like bgp it does not decide running; while an armed session is not UP, nothing is routed
+	// over the tunnel.
+	Bfd           string      `protobuf:"bytes,30,opt,name=bfd,proto3" json:"bfd,omitempty"`
+	BfdSession    *BFDSession `protobuf:"bytes,31,opt,name=bfd_session,json=bfdSession,proto3" json:"bfd_session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -591,6 +595,127 @@ func (x *VPNTunnelStatus) GetMtu() uint32 {
 	return 0
 }
 
+func (x *VPNTunnelStatus) GetBfd() string {
+	if x != nil {
+		return x.Bfd
+	}
+	return ""
+}
+
+func (x *VPNTunnelStatus) GetBfdSession() *BFDSession {
+	if x != nil {
+		return x.BfdSession
+	}
+	return nil
+}
+
+// BFDSession is the BFD session inside a tunnel (RFC 5880).
+type BFDSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// DOWN, INIT or UP: ours, and what the peer last said of its own, which may also be ADMIN_DOWN.
+	State     string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	PeerState string                 `protobuf:"bytes,2,opt,name=peer_state,json=peerState,proto3" json:"peer_state,omitempty"`
+	Since     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// Why it is not UP; empty when there is nothing to say.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// True once the session has been UP: then its end takes the tunnel out of routing, until it is UP again, or the peer says that it
+	// wants no BFD any more, or shows by a new BGP session that it is there without BFD.
+	Armed bool `protobuf:"varint,5,opt,name=armed,proto3" json:"armed,omitempty"`
+	// After how much silence the peer counts as gone; the time between our packets.
+	Detection *durationpb.Duration `protobuf:"bytes,6,opt,name=detection,proto3" json:"detection,omitempty"`
+	Interval  *durationpb.Duration `protobuf:"bytes,7,opt,name=interval,proto3" json:"interval,omitempty"`
+	// How often the session ended after it had been UP.
+	Downs         uint64 `protobuf:"varint,8,opt,name=downs,proto3" json:"downs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BFDSession) Reset() {
+	*x = BFDSession{}
+	mi := &file_api_v1_status_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BFDSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BFDSession) ProtoMessage() {}
+
+func (x *BFDSession) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_status_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BFDSession.ProtoReflect.Descriptor instead.
+func (*BFDSession) Descriptor() ([]byte, []int) {
+	return file_api_v1_status_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BFDSession) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *BFDSession) GetPeerState() string {
+	if x != nil {
+		return x.PeerState
+	}
+	return ""
+}
+
+func (x *BFDSession) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *BFDSession) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *BFDSession) GetArmed() bool {
+	if x != nil {
+		return x.Armed
+	}
+	return false
+}
+
+func (x *BFDSession) GetDetection() *durationpb.Duration {
+	if x != nil {
+		return x.Detection
+	}
+	return nil
+}
+
+func (x *BFDSession) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *BFDSession) GetDowns() uint64 {
+	if x != nil {
+		return x.Downs
+	}
+	return 0
+}
+
 type ChildSA struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// charon's unique id.
@@ -608,7 +733,7 @@ type ChildSA struct {
 
 func (x *ChildSA) Reset() {
 	*x = ChildSA{}
-	mi := &file_api_v1_status_proto_msgTypes[5]
+	mi := &file_api_v1_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +745,7 @@ func (x *ChildSA) String() string {
 func (*ChildSA) ProtoMessage() {}
 
 func (x *ChildSA) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[5]
+	mi := &file_api_v1_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +758,7 @@ func (x *ChildSA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildSA.ProtoReflect.Descriptor instead.
 func (*ChildSA) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{5}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ChildSA) GetUniqueId() uint32 {
@@ -703,7 +828,7 @@ type Negotiated struct {
 
 func (x *Negotiated) Reset() {
 	*x = Negotiated{}
-	mi := &file_api_v1_status_proto_msgTypes[6]
+	mi := &file_api_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +840,7 @@ func (x *Negotiated) String() string {
 func (*Negotiated) ProtoMessage() {}
 
 func (x *Negotiated) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[6]
+	mi := &file_api_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +853,7 @@ func (x *Negotiated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Negotiated.ProtoReflect.Descriptor instead.
 func (*Negotiated) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Negotiated) GetIkeVersion() uint32 {
@@ -818,7 +943,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_api_v1_status_proto_msgTypes[7]
+	mi := &file_api_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +955,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[7]
+	mi := &file_api_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +968,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Counters) GetBytesIn() uint64 {
@@ -980,7 +1105,7 @@ type XfrmErrors struct {
 
 func (x *XfrmErrors) Reset() {
 	*x = XfrmErrors{}
-	mi := &file_api_v1_status_proto_msgTypes[8]
+	mi := &file_api_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1117,7 @@ func (x *XfrmErrors) String() string {
 func (*XfrmErrors) ProtoMessage() {}
 
 func (x *XfrmErrors) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[8]
+	mi := &file_api_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1130,7 @@ func (x *XfrmErrors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use XfrmErrors.ProtoReflect.Descriptor instead.
 func (*XfrmErrors) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *XfrmErrors) GetOutsideWindow() uint64 {
@@ -1048,7 +1173,7 @@ type BGPSession struct {
 
 func (x *BGPSession) Reset() {
 	*x = BGPSession{}
-	mi := &file_api_v1_status_proto_msgTypes[9]
+	mi := &file_api_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1185,7 @@ func (x *BGPSession) String() string {
 func (*BGPSession) ProtoMessage() {}
 
 func (x *BGPSession) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[9]
+	mi := &file_api_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1198,7 @@ func (x *BGPSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BGPSession.ProtoReflect.Descriptor instead.
 func (*BGPSession) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BGPSession) GetState() string {
@@ -1157,7 +1282,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_api_v1_status_proto_msgTypes[10]
+	mi := &file_api_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1294,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[10]
+	mi := &file_api_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1307,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -1222,7 +1347,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_api_v1_status_proto_msgTypes[11]
+	mi := &file_api_v1_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1359,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[11]
+	mi := &file_api_v1_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1372,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{11}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Route) GetGateway() string {
@@ -1331,7 +1456,7 @@ type NextHop struct {
 
 func (x *NextHop) Reset() {
 	*x = NextHop{}
-	mi := &file_api_v1_status_proto_msgTypes[12]
+	mi := &file_api_v1_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1468,7 @@ func (x *NextHop) String() string {
 func (*NextHop) ProtoMessage() {}
 
 func (x *NextHop) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[12]
+	mi := &file_api_v1_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1481,7 @@ func (x *NextHop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextHop.ProtoReflect.Descriptor instead.
 func (*NextHop) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{12}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NextHop) GetTunnel() string {
@@ -1422,7 +1547,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"tunnels_up\x18\x04 \x01(\rR\ttunnelsUp\x12\x18\n" +
 	"\atunnels\x18\x05 \x01(\rR\atunnels\x12\x1a\n" +
 	"\bmessages\x18\x06 \x03(\tR\bmessages\x12(\n" +
-	"\x10one_more_failure\x18\a \x03(\tR\x0eoneMoreFailure\"\x86\x05\n" +
+	"\x10one_more_failure\x18\a \x03(\tR\x0eoneMoreFailure\"\xd2\x05\n" +
 	"\x0fVPNTunnelStatus\x12\x14\n" +
 	"\x05admin\x18\x01 \x01(\tR\x05admin\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\tR\arunning\x12\x16\n" +
@@ -1448,7 +1573,21 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"conditions\x12%\n" +
 	"\x0einterface_name\x18\x11 \x01(\tR\rinterfaceName\x12\x13\n" +
 	"\x05if_id\x18\x12 \x01(\rR\x04ifId\x12\x10\n" +
-	"\x03mtu\x18\x13 \x01(\rR\x03mtu\"\xe0\x01\n" +
+	"\x03mtu\x18\x13 \x01(\rR\x03mtu\x12\x10\n" +
+	"\x03bfd\x18\x1e \x01(\tR\x03bfd\x128\n" +
+	"\vbfd_session\x18\x1f \x01(\v2\x17.bordergw.v1.BFDSessionR\n" +
+	"bfdSession\"\xa9\x02\n" +
+	"\n" +
+	"BFDSession\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x1d\n" +
+	"\n" +
+	"peer_state\x18\x02 \x01(\tR\tpeerState\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x14\n" +
+	"\x05armed\x18\x05 \x01(\bR\x05armed\x127\n" +
+	"\tdetection\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\tdetection\x125\n" +
+	"\binterval\x18\a \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x14\n" +
+	"\x05downs\x18\b \x01(\x04R\x05downs\"\xe0\x01\n" +
 	"\aChildSA\x12\x1b\n" +
 	"\tunique_id\x18\x01 \x01(\rR\buniqueId\x12\"\n" +
 	"\rike_unique_id\x18\x02 \x01(\rR\vikeUniqueId\x12\x14\n" +
@@ -1551,48 +1690,53 @@ func file_api_v1_status_proto_rawDescGZIP() []byte {
 	return file_api_v1_status_proto_rawDescData
 }
 
-var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_api_v1_status_proto_goTypes = []any{
 	(*Condition)(nil),             // 0: bordergw.v1.Condition
 	(*BorderGatewayStatus)(nil),   // 1: bordergw.v1.BorderGatewayStatus
 	(*AttachmentStatus)(nil),      // 2: bordergw.v1.AttachmentStatus
 	(*VPNConnectionStatus)(nil),   // 3: bordergw.v1.VPNConnectionStatus
 	(*VPNTunnelStatus)(nil),       // 4: bordergw.v1.VPNTunnelStatus
-	(*ChildSA)(nil),               // 5: bordergw.v1.ChildSA
-	(*Negotiated)(nil),            // 6: bordergw.v1.Negotiated
-	(*Counters)(nil),              // 7: bordergw.v1.Counters
-	(*XfrmErrors)(nil),            // 8: bordergw.v1.XfrmErrors
-	(*BGPSession)(nil),            // 9: bordergw.v1.BGPSession
-	(*LogEntry)(nil),              // 10: bordergw.v1.LogEntry
-	(*Route)(nil),                 // 11: bordergw.v1.Route
-	(*NextHop)(nil),               // 12: bordergw.v1.NextHop
-	nil,                           // 13: bordergw.v1.Counters.FailuresEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*BFDSession)(nil),            // 5: bordergw.v1.BFDSession
+	(*ChildSA)(nil),               // 6: bordergw.v1.ChildSA
+	(*Negotiated)(nil),            // 7: bordergw.v1.Negotiated
+	(*Counters)(nil),              // 8: bordergw.v1.Counters
+	(*XfrmErrors)(nil),            // 9: bordergw.v1.XfrmErrors
+	(*BGPSession)(nil),            // 10: bordergw.v1.BGPSession
+	(*LogEntry)(nil),              // 11: bordergw.v1.LogEntry
+	(*Route)(nil),                 // 12: bordergw.v1.Route
+	(*NextHop)(nil),               // 13: bordergw.v1.NextHop
+	nil,                           // 14: bordergw.v1.Counters.FailuresEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
 }
 var file_api_v1_status_proto_depIdxs = []int32{
-	14, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	15, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
 	0,  // 1: bordergw.v1.BorderGatewayStatus.conditions:type_name -> bordergw.v1.Condition
 	2,  // 2: bordergw.v1.BorderGatewayStatus.attachments:type_name -> bordergw.v1.AttachmentStatus
-	14, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
-	14, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
-	5,  // 5: bordergw.v1.VPNTunnelStatus.child_sas:type_name -> bordergw.v1.ChildSA
-	6,  // 6: bordergw.v1.VPNTunnelStatus.negotiated:type_name -> bordergw.v1.Negotiated
-	7,  // 7: bordergw.v1.VPNTunnelStatus.counters:type_name -> bordergw.v1.Counters
-	9,  // 8: bordergw.v1.VPNTunnelStatus.bgp_session:type_name -> bordergw.v1.BGPSession
+	15, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
+	15, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
+	6,  // 5: bordergw.v1.VPNTunnelStatus.child_sas:type_name -> bordergw.v1.ChildSA
+	7,  // 6: bordergw.v1.VPNTunnelStatus.negotiated:type_name -> bordergw.v1.Negotiated
+	8,  // 7: bordergw.v1.VPNTunnelStatus.counters:type_name -> bordergw.v1.Counters
+	10, // 8: bordergw.v1.VPNTunnelStatus.bgp_session:type_name -> bordergw.v1.BGPSession
 	0,  // 9: bordergw.v1.VPNTunnelStatus.conditions:type_name -> bordergw.v1.Condition
-	14, // 10: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
-	13, // 11: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
-	15, // 12: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
-	8,  // 13: bordergw.v1.Counters.xfrm_errors:type_name -> bordergw.v1.XfrmErrors
-	14, // 14: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
-	14, // 15: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	12, // 16: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	5,  // 10: bordergw.v1.VPNTunnelStatus.bfd_session:type_name -> bordergw.v1.BFDSession
+	15, // 11: bordergw.v1.BFDSession.since:type_name -> google.protobuf.Timestamp
+	16, // 12: bordergw.v1.BFDSession.detection:type_name -> google.protobuf.Duration
+	16, // 13: bordergw.v1.BFDSession.interval:type_name -> google.protobuf.Duration
+	15, // 14: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
+	14, // 15: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
+	16, // 16: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
+	9,  // 17: bordergw.v1.Counters.xfrm_errors:type_name -> bordergw.v1.XfrmErrors
+	15, // 18: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
+	15, // 19: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	13, // 20: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_status_proto_init() }
@@ -1600,14 +1744,14 @@ func file_api_v1_status_proto_init() {
 	if File_api_v1_status_proto != nil {
 		return
 	}
-	file_api_v1_status_proto_msgTypes[7].OneofWrappers = []any{}
+	file_api_v1_status_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_status_proto_rawDesc), len(file_api_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

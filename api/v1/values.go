@@ -154,6 +154,15 @@ const (
 	BGPEstablished = "ESTABLISHED"
 )
 
+// VPNTunnelStatus.bfd, BFDSession.state and BFDSession.peerState (RFC 5880 §6.2; OFF where no session is wanted).
+const (
+	BFDOff       = "OFF"
+	BFDAdminDown = "ADMIN_DOWN"
+	BFDDown      = "DOWN"
+	BFDInit      = "INIT"
+	BFDUp        = "UP"
+)
+
 // VPNTunnelStatus.probe.
 const (
 	ProbeOff     = "OFF"

@@ -19,6 +19,7 @@ import (
 	"github.com/bordergw/bordergw/agent/server"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp/gobgp"
+	"github.com/bordergw/bordergw/dataplane/bfd"
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/firewall"
 	"github.com/bordergw/bordergw/dataplane/link"
@@ -77,6 +78,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 			Firewall: firewall.New(log),
 			Probe:    probe.New(probe.Options{Log: log}),
 			BGP:      gobgp.New(gobgp.Options{Log: log}),
+			BFD:      bfd.New(bfd.Options{Log: log}),
 		},
 	})
 	srv := server.New(server.Config{View: a.View, Metrics: metrics.Handler(a.View, info), Log: log})

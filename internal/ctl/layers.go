@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +22,11 @@ func layersOf(t *apiv1.VPNTunnel) []layer {
 	// A probe that was never answered is not armed and fails nothing.
 	probeWell := st.GetProbe() != apiv1.ProbeFailing
 	childWell := st.GetChild() == apiv1.ChildInstalled || st.GetChild() == apiv1.ChildRekeying
-	rows := []struct {
+	type layerRow struct {
 		layer
 		well bool
-	}{
+	}
+	rows := []layerRow{
 		{layer{name: "admin", state: st.GetAdmin()}, st.GetAdmin() == apiv1.AdminStateUp},
 		// An installed CHILD_SA carries traffic while its IKE_SA is being made anew.
 		{layer{name: "ike", state: st.GetIke(), detail: ikeDetail(st.GetNegotiated())}, st.GetIke() == apiv1.IKEEstablished || childWell},
@@ -33,6 +35,9 @@ func layersOf(t *apiv1.VPNTunnel) []layer {
 		// BGP is reported beside the others and does not decide.
 		{layer{name: "bgp", state: st.GetBgp(), detail: bgpDetail(st.GetBgpSession())}, true},
 		{layer{name: "probe", state: st.GetProbe(), detail: probeDetail(st.GetCounters())}, probeWell},
+	}
+	if st.GetBfdSession() != nil {
+		rows = slices.Insert(rows, len(rows)-1, layerRow{layer{name: "bfd", state: st.GetBfd(), detail: bfdDetail(st.GetBfdSession())}, true})
 	}
 	named := st.GetRunning() == apiv1.RunningUp || st.GetReason() == ""
 	out := make([]layer, 0, len(rows))
@@ -74,6 +79,17 @@ func bgpDetail(s *apiv1.BGPSession) string {
 		return ""
 	}
 	return fmt.Sprintf("AS %d to AS %d, %d prefixes accepted", s.GetLocalAsn(), s.GetPeerAsn(), s.GetPrefixesAccepted())
+}
+
+func bfdDetail(b *apiv1.BFDSession) string {
+	text := fmt.Sprintf("peer %s, detection %v", b.GetPeerState(), b.GetDetection().AsDuration())
+	if b.GetArmed() && b.GetState() != apiv1.BFDUp {
+		text += ", nothing is routed over the tunnel"
+	}
+	if b.GetMessage() != "" {
+		text += ", " + b.GetMessage()
+	}
+	return text
 }
 
 func probeDetail(c *apiv1.Counters) string {

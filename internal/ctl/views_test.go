@@ -70,6 +70,7 @@ func statusUp(host string) *apiv1.VPNTunnelStatus {
 			State: "ESTABLISHED", LocalAddress: "169.254.10.1", PeerAddress: "169.254.10.2", LocalAsn: 65000, PeerAsn: 65010, Since: ago(3 * time.Minute),
 			PrefixesReceived: 5, PrefixesAccepted: 4, PrefixesAnnounced: 1, Message: "hold timer expired",
 		},
+		Bfd: "UP", BfdSession: &apiv1.BFDSession{State: "UP", PeerState: "UP", Armed: true, Detection: durationpb.New(900 * time.Millisecond)},
 		Conditions: []*apiv1.Condition{{
 			Type: "WEAK_PROPOSAL", Message: "modp1024 is weak", Since: ago(49 * time.Hour), Object: "VPNTunnel/shop-idc-1",
 		}},

@@ -48,6 +48,8 @@ type Options struct {
 	Spec1, Spec2 string
 	// StaticRoutes replaces the static routes of the BorderGateway, in YAML flow style; default: the customer's LAN to the connection.
 	StaticRoutes string
+	// BIRD changes the configuration of the customer's routers.
+	BIRD func(*lab.BIRDConf)
 	// Customer changes the customer's ends before they are loaded.
 	Customer func(*lab.CustomerTunnel)
 	// NoAgents leaves the agents to the scenario.
@@ -128,8 +130,8 @@ func (w *World) startCustomers() {
 	w.loadCustomer(w.Charon2, lab.CustomerTunnel{Name: "cloud", Local: lab.Customer2, Remote: lab.GatewayB, PSK: PSK2, IfID: 1,
 		Inside: Inside2Customer + "/30"})
 	if w.Options.Routing == "BGP" {
-		w.CustBIRD1 = w.Customer1.BIRD(customerBIRD(lab.Customer1, Inside1Customer, Inside1))
-		w.CustBIRD2 = w.Customer2.BIRD(customerBIRD(lab.Customer2, Inside2Customer, Inside2))
+		w.CustBIRD1 = w.Customer1.BIRD(w.customerBIRD(lab.Customer1, Inside1Customer, Inside1))
+		w.CustBIRD2 = w.Customer2.BIRD(w.customerBIRD(lab.Customer2, Inside2Customer, Inside2))
 		return
 	}
 	w.StaticCustomer()
@@ -150,9 +152,13 @@ func (w *World) loadCustomer(c *lab.Charon, t lab.CustomerTunnel) {
 	c.Tunnel(t)
 }
 
-func customerBIRD(routerID, local, peer string) string {
-	return lab.BIRDConf{RouterID: routerID, ASN: CustomerASN, Announce: []string{lab.CustomerLAN},
-		Peers: []lab.BIRDPeer{{Name: "cloud", Local: local, Address: peer, ASN: BorderASN, Interface: "xfrm1"}}}.String()
+func (w *World) customerBIRD(routerID, local, peer string) string {
+	conf := lab.BIRDConf{RouterID: routerID, ASN: CustomerASN, Announce: []string{lab.CustomerLAN},
+		Peers: []lab.BIRDPeer{{Name: "cloud", Local: local, Address: peer, ASN: BorderASN, Interface: "xfrm1"}}}
+	if w.Options.BIRD != nil {
+		w.Options.BIRD(&conf)
+	}
+	return conf.String()
 }
 
 // Manifests are those of the options as they are now.
@@ -251,6 +257,15 @@ type TunnelStatus struct {
 		NATT                                  bool
 		RemoteEndpoint                        string
 	}
+	BFD        string `json:"bfd"`
+	BFDSession struct {
+		State, PeerState, Message string
+		Armed                     bool
+		Downs                     uint64
+	} `json:"bfdSession"`
+	BGPSession struct {
+		State, Message string
+	} `json:"bgpSession"`
 	Counters struct {
 		Establishments, Rekeys, Renegotiations uint64
 		Failures                               map[string]uint64 // by reason
