@@ -7,7 +7,7 @@ GOTOOL := go tool -modfile=tools/go.mod
 LINTTOOL := go tool -modfile=tools/lint/go.mod
 RESULTS ?= results
 
-.PHONY: help build test test-unit test-lab soak demo lint generate fmt fuzz cc clean
+.PHONY: help build test test-unit test-rules test-lab soak demo lint generate fmt fuzz cc clean
 
 help: ## explain every target
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,12 +15,20 @@ help: ## explain every target
 build: ## build static bin/bordergw-agent and bin/bordergwctl
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 
-test: test-unit test-lab ## install what is missing and run every test but those of soak: unit tests with -race, then the scenarios on a real kernel
+test: test-unit test-rules test-lab ## install what is missing and run every test but those of soak: unit tests with -race, then the scenarios on a real kernel
 
 test-unit: cc ## unit tests only, with the race detector
 	go vet ./...
 	go test -race ./...
 	go test -run '^(TestRestart|TestHelper)$$' ./bgp/gobgp # GoBGP's graceful restart races with itself: see restart_test.go
+
+test-rules: .cache/promtool/usr/bin/promtool ## alert rules, dashboard and metrics only, with Prometheus' own tool
+	BORDERGW_PROMTOOL=$(CURDIR)/$< go test -tags promtool -run Promtool ./agent/metrics
+
+# Unpacked, not installed: its service must not start here.
+.cache/promtool/usr/bin/promtool:
+	@echo "fetching promtool from the package prometheus"; mkdir -p .cache/promtool && cd .cache/promtool && apt-get update -qq && \
+	  apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb && touch usr/bin/promtool
 
 test-lab: build ## scenarios and kernel tests only; here where the kernel can, else in a VM
 	go run ./test/suite -results $(RESULTS)

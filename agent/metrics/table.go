@@ -251,6 +251,12 @@ func tunnelTable() []row {
 			func(t *tunnel) float64 { return float64(t.GetBgpSession().GetPrefixesReceived()) }),
 		bgpRow("bordergw_bgp_prefixes_accepted", "Prefixes of the customer that passed the gateway's rules.",
 			func(t *tunnel) float64 { return float64(t.GetBgpSession().GetPrefixesAccepted()) }),
+		tunnelRows(gauge, "bordergw_bgp_prefixes_limit", "How many prefixes the customer may announce before its session is closed; 0 for no limit.",
+			nil, func(s *scrape, t *apiv1.VPNTunnel, p *page) {
+				if s.usesBGP(t) {
+					p.emit(float64(t.GetSpec().GetBgp().GetMaxPrefixes()))
+				}
+			}),
 		bgpRow("bordergw_bgp_prefixes_announced", "Prefixes announced to the customer over the tunnel now.",
 			func(t *tunnel) float64 { return float64(t.GetBgpSession().GetPrefixesAnnounced()) }),
 	}
