@@ -13,6 +13,9 @@ type AdmitOptions struct {
 	// Owns says whether the host that asks owns a cloud address. Rules about one host then hold for all of its tunnels; nil (a
 	// controller, bordergwctl) and for other hosts they hold for the tunnels of each cloud address.
 	Owns func(netip.Addr) bool
+	// Host names the host of a cloud address for a caller that knows all hosts; empty for an address of none. It is used where Owns
+	// is nil.
+	Host func(netip.Addr) string
 	// Manifests: no controller allocates inside addresses and generates keys, so both are required.
 	Manifests bool
 	// MLKEM says whether charon can do the hybrid key exchange; CapabilityUnknown refuses nothing.
@@ -147,6 +150,11 @@ func (s scope) number(field string, value, low, high uint64, unit string) {
 func (c *checker) hostKey(cloud netip.Addr) string {
 	if c.opts.Owns != nil && c.opts.Owns(cloud) {
 		return "this host"
+	}
+	if c.opts.Owns == nil && c.opts.Host != nil {
+		if name := c.opts.Host(cloud); name != "" {
+			return "host " + name
+		}
 	}
 	return "cloud address " + cloud.String()
 }

@@ -56,6 +56,9 @@ func (c *checker) collide(host string, t, other identified) bool {
 	return true
 }
 
+// CanonicalID returns an identity in the form in which charon compares it: addresses and host names have several spellings.
+func CanonicalID(text string) string { return canonicalID(text) }
+
 // canonicalID returns an identity as charon compares it.
 func canonicalID(text string) string {
 	if a, err := netip.ParseAddr(text); err == nil {

@@ -213,7 +213,9 @@ func (x *StoredSecret) GetBox() []byte {
 type Claim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Kind/name.
-	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The cloud address whose host it is about.
+	CloudAddress  string `protobuf:"bytes,2,opt,name=cloud_address,json=cloudAddress,proto3" json:"cloud_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,13 @@ func (*Claim) Descriptor() ([]byte, []int) {
 func (x *Claim) GetOwner() string {
 	if x != nil {
 		return x.Owner
+	}
+	return ""
+}
+
+func (x *Claim) GetCloudAddress() string {
+	if x != nil {
+		return x.CloudAddress
 	}
 	return ""
 }
@@ -320,9 +329,10 @@ const file_api_v1_stored_proto_rawDesc = "" +
 	"\fStoredSecret\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x10\n" +
-	"\x03box\x18\x03 \x01(\fR\x03box\"\x1d\n" +
+	"\x03box\x18\x03 \x01(\fR\x03box\"B\n" +
 	"\x05Claim\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"@\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12#\n" +
+	"\rcloud_address\x18\x02 \x01(\tR\fcloudAddress\"@\n" +
 	"\vStoredAudit\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.bordergw.v1.AuditEntryR\aentriesB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 

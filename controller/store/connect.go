@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -37,7 +38,7 @@ func Connect(opts ConnectOptions) (*clientv3.Client, error) {
 		Endpoints: opts.Endpoints, TLS: opts.TLS, Username: opts.User, Password: opts.Password.Reveal(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: keepAliveTimeout,
 		MaxCallSendMsgSize: embeddedRequest, MaxCallRecvMsgSize: 1 << 30,
-		Logger: quiet(opts.Log),
+		Logger: quiet(opts.Log, &atomic.Bool{}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -25,8 +26,9 @@ type EmbeddedOptions struct {
 // Embedded is an etcd of one member inside this process. It listens on a Unix socket in its data folder and nowhere else, so that
 // who may read the folder may use etcdctl, for a backup for example.
 type Embedded struct {
-	server *embed.Etcd
-	socket string
+	server  *embed.Etcd
+	socket  string
+	closing atomic.Bool
 }
 
 const (
@@ -35,7 +37,7 @@ const (
 	// embeddedTxnOps leaves room for thousands of resources in one Apply; etcd's own default is 128.
 	embeddedTxnOps = 16384
 	// embeddedRequest bounds one request, in bytes.
-	embeddedRequest = 16 << 20
+	embeddedRequest = 8 << 20
 	// embeddedQuota bounds the database, in bytes; behind it etcd refuses writes.
 	embeddedQuota = 4 << 30
 	// history is how long a Watch can be resumed.
@@ -58,6 +60,7 @@ func StartEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error)
 		return nil, fmt.Errorf("data folder %s: its name may have at most %d bytes", dir, maxSocketPath-len("/etcd.sock"))
 	}
 	client, peer := url.URL{Scheme: "unix", Path: socket}, url.URL{Scheme: "unix", Path: filepath.Join(dir, "peer.sock")}
+	e := &Embedded{socket: "unix://" + socket}
 	c := embed.NewConfig()
 	c.Name, c.Dir = "bordergw", dir
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
@@ -69,12 +72,12 @@ func StartEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error)
 	// Nobody else can become leader: no need to wait for heartbeats.
 	c.TickMs, c.ElectionMs = 10, 100
 	c.UnsafeNoFsync = opts.NoSync
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(opts.Log))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(opts.Log, &e.closing))
 	server, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
 	}
-	e := &Embedded{server: server, socket: "unix://" + socket}
+	e.server = server
 	timeout := time.NewTimer(embeddedStart)
 	defer timeout.Stop()
 	select {
@@ -86,7 +89,7 @@ func StartEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error)
 	case <-timeout.C:
 		err = errors.New("not ready in time")
 	}
-	server.Close()
+	e.Close()
 	return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
 }
 
@@ -97,4 +100,7 @@ func (e *Embedded) Endpoint() string { return e.socket }
 func (e *Embedded) Failed() <-chan error { return e.server.Err() }
 
 // Close stops the member; what was acknowledged is on disk.
-func (e *Embedded) Close() { e.server.Close() }
+func (e *Embedded) Close() {
+	e.closing.Store(true)
+	e.server.Close()
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"strconv"
 	"strings"
 )
 
@@ -45,3 +46,6 @@ func (k keyspace) parse(key string) (ref Ref, guard string) {
 func compareRefs(a, b Ref) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 }
+
+// FormatRevision is how revisions are told outside.
+func FormatRevision(revision int64) string { return strconv.FormatInt(revision, 10) }

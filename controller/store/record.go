@@ -33,6 +33,8 @@ type Reader interface {
 	Get(Ref) *Record
 	// Find returns the members of an index in the order of kind and name.
 	Find(Index) []*Record
+	// Count returns how many members an index has.
+	Count(Index) int
 	// All returns the records of a kind in the order of names.
 	All(kind string) []*Record
 	// Revision is the state that is read.

@@ -61,6 +61,9 @@ func (s *state) Get(ref Ref) *Record { return s.kinds[ref.Kind][ref.Name] }
 // Find implements Reader.
 func (s *state) Find(i Index) []*Record { return sorted(s.sets[i.Set]) }
 
+// Count implements Reader.
+func (s *state) Count(i Index) int { return len(s.sets[i.Set]) }
+
 // All implements Reader.
 func (s *state) All(kind string) []*Record { return sorted(s.kinds[kind]) }
 

@@ -38,6 +38,12 @@ func (t *Tx) Find(i Index) []*Record {
 	return t.Peek().Find(i)
 }
 
+// Count implements Reader.
+func (t *Tx) Count(i Index) int {
+	t.guards[i.Guard] = true
+	return t.Peek().Count(i)
+}
+
 // All implements Reader without noting anything: only what is advice, such as the load of hosts, may rest on it.
 func (t *Tx) All(kind string) []*Record { return t.Peek().All(kind) }
 
@@ -146,9 +152,24 @@ func (o overlay) Get(ref Ref) *Record {
 }
 
 func (o overlay) Find(i Index) []*Record {
-	return o.merge(o.t.base.Find(i), func(ref Ref, v *apiv1.Stored) bool {
-		return slices.ContainsFunc(o.t.base.index(ref, v), func(x Index) bool { return x.Set == i.Set })
-	})
+	return o.merge(o.t.base.Find(i), func(ref Ref, v *apiv1.Stored) bool { return o.member(ref, v, i) })
+}
+
+func (o overlay) Count(i Index) int {
+	n := o.t.base.Count(i)
+	for ref, v := range o.t.staged {
+		if o.t.base.sets[i.Set][ref] != nil {
+			n--
+		}
+		if v != nil && o.member(ref, v, i) {
+			n++
+		}
+	}
+	return n
+}
+
+func (o overlay) member(ref Ref, v *apiv1.Stored, i Index) bool {
+	return slices.ContainsFunc(o.t.base.index(ref, v), func(x Index) bool { return x.Set == i.Set })
 }
 
 func (o overlay) All(kind string) []*Record {
