@@ -54,6 +54,9 @@ func Evaluate(conn *VPNConnection, customer *CustomerGateway, tunnels []*VPNTunn
 	if draining := namesOf(slices.DeleteFunc(slices.Clone(e.tunnels), func(t *VPNTunnel) bool { return !isDraining(t) })); len(draining) > 0 {
 		add(false, AvailabilityDraining, "Traffic is being moved away from %s.", strings.Join(draining, ", "))
 	}
+	if hosts := e.silentHosts(); len(hosts) > 0 {
+		add(false, AvailabilityHostSilent, "Host %s does not report; its tunnels count as DOWN.", strings.Join(hosts, ", "))
+	}
 	out.OneMoreFailure = e.oneMoreFailure()
 	return out
 }
@@ -109,6 +112,18 @@ func namesOf(tunnels []*VPNTunnel) []string {
 	var out []string
 	for _, t := range tunnels {
 		out = append(out, t.GetName())
+	}
+	return out
+}
+
+// silentHosts returns the hosts that are known not to report, each once.
+func (e *evaluation) silentHosts() []string {
+	var out []string
+	for _, t := range e.tunnels {
+		st := t.GetStatus()
+		if st.GetReason() == ReasonHostSilent && st.GetHost() != "" && !slices.Contains(out, st.GetHost()) {
+			out = append(out, st.GetHost())
+		}
 	}
 	return out
 }

@@ -1669,8 +1669,21 @@ func (x *GatewayHostSpec) GetDescription() string {
 type GatewayHostStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Connections that have one of the host's addresses.
-	Connections   uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
-	Tunnels       uint32 `protobuf:"varint,2,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
+	Connections uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	Tunnels     uint32 `protobuf:"varint,2,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
+	// REPORTING, SILENT or UNKNOWN (never heard of), and since when.
+	State string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// The controller that the host's agent has its session with.
+	Controller    string `protobuf:"bytes,5,opt,name=controller,proto3" json:"controller,omitempty"`
+	AgentVersion  string `protobuf:"bytes,6,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	CharonVersion string `protobuf:"bytes,7,opt,name=charon_version,json=charonVersion,proto3" json:"charon_version,omitempty"`
+	Kernel        string `protobuf:"bytes,8,opt,name=kernel,proto3" json:"kernel,omitempty"`
+	// PRESENT, ABSENT or UNKNOWN.
+	MlKem string `protobuf:"bytes,9,opt,name=ml_kem,json=mlKem,proto3" json:"ml_kem,omitempty"`
+	// Of the snapshot that the agent answered last, and what it could not take over of it: "VPNTunnel/shop-1: spec.psk: …".
+	Revision      uint64   `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	Refused       []string `protobuf:"bytes,11,rep,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1717,6 +1730,69 @@ func (x *GatewayHostStatus) GetTunnels() uint32 {
 		return x.Tunnels
 	}
 	return 0
+}
+
+func (x *GatewayHostStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *GatewayHostStatus) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *GatewayHostStatus) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
+func (x *GatewayHostStatus) GetAgentVersion() string {
+	if x != nil {
+		return x.AgentVersion
+	}
+	return ""
+}
+
+func (x *GatewayHostStatus) GetCharonVersion() string {
+	if x != nil {
+		return x.CharonVersion
+	}
+	return ""
+}
+
+func (x *GatewayHostStatus) GetKernel() string {
+	if x != nil {
+		return x.Kernel
+	}
+	return ""
+}
+
+func (x *GatewayHostStatus) GetMlKem() string {
+	if x != nil {
+		return x.MlKem
+	}
+	return ""
+}
+
+func (x *GatewayHostStatus) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *GatewayHostStatus) GetRefused() []string {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
 }
 
 var File_api_v1_resources_proto protoreflect.FileDescriptor
@@ -1867,10 +1943,22 @@ const file_api_v1_resources_proto_rawDesc = "" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x1a\n" +
 	"\bcordoned\x18\x03 \x01(\bR\bcordoned\x12 \n" +
-	"\vdescription\x18\x04 \x01(\tR\vdescription\"O\n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\"\xe8\x02\n" +
 	"\x11GatewayHostStatus\x12 \n" +
 	"\vconnections\x18\x01 \x01(\rR\vconnections\x12\x18\n" +
-	"\atunnels\x18\x02 \x01(\rR\atunnelsB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
+	"\atunnels\x18\x02 \x01(\rR\atunnels\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x05 \x01(\tR\n" +
+	"controller\x12#\n" +
+	"\ragent_version\x18\x06 \x01(\tR\fagentVersion\x12%\n" +
+	"\x0echaron_version\x18\a \x01(\tR\rcharonVersion\x12\x16\n" +
+	"\x06kernel\x18\b \x01(\tR\x06kernel\x12\x15\n" +
+	"\x06ml_kem\x18\t \x01(\tR\x05mlKem\x12\x1a\n" +
+	"\brevision\x18\n" +
+	" \x01(\x04R\brevision\x12\x18\n" +
+	"\arefused\x18\v \x03(\tR\arefusedB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
 	file_api_v1_resources_proto_rawDescOnce sync.Once
@@ -1953,11 +2041,12 @@ var file_api_v1_resources_proto_depIdxs = []int32{
 	20, // 34: bordergw.v1.GatewayHost.spec:type_name -> bordergw.v1.GatewayHostSpec
 	21, // 35: bordergw.v1.GatewayHost.status:type_name -> bordergw.v1.GatewayHostStatus
 	0,  // 36: bordergw.v1.GatewayHost.metadata:type_name -> bordergw.v1.Metadata
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	22, // 37: bordergw.v1.GatewayHostStatus.since:type_name -> google.protobuf.Timestamp
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_resources_proto_init() }

@@ -65,7 +65,7 @@ const (
 	NotHighlyAvailable = "NOT_HIGHLY_AVAILABLE"
 )
 
-// VPNConnectionStatus.reasons, in the order in which they are listed. The last three are advisory: they do not change the verdict.
+// VPNConnectionStatus.reasons, in the order in which they are listed. The last four are advisory: they do not change the verdict.
 const (
 	AvailabilitySingleCustomerAddress     = "SINGLE_CUSTOMER_ADDRESS"
 	AvailabilityCloudAddressWithoutTunnel = "CLOUD_ADDRESS_WITHOUT_TUNNEL"
@@ -74,6 +74,7 @@ const (
 	AvailabilityUpTunnelsShareCustomer    = "UP_TUNNELS_SHARE_CUSTOMER_ADDRESS"
 	AvailabilityBGPNotEstablished         = "BGP_NOT_ESTABLISHED"
 	AvailabilityDraining                  = "DRAINING"
+	AvailabilityHostSilent                = "HOST_SILENT"
 )
 
 // VPNTunnelStatus.reason: why running is DOWN.
@@ -184,6 +185,16 @@ const (
 	RouteSourceBGP        = "BGP"
 )
 
+// GatewayHostStatus.state.
+const (
+	// HostReporting: the host's agent has a session with a controller and has told the state of all its tunnels.
+	HostReporting = "REPORTING"
+	// HostIsSilent: it had one, but has not been heard of for longer than the lease.
+	HostIsSilent = "SILENT"
+	// HostUnknown: it has never reported.
+	HostUnknown = "UNKNOWN"
+)
+
 // Condition.type.
 const (
 	// ConditionWeakProposal: a proposal names an algorithm that should not be used any more.
@@ -194,4 +205,6 @@ const (
 	ConditionConflict = "CONFLICT"
 	// ConditionNotProgrammed: a driver could not apply an object.
 	ConditionNotProgrammed = "NOT_PROGRAMMED"
+	// ConditionRefusedByHost: the host's agent could not take the object over as it is; what it was before is in force.
+	ConditionRefusedByHost = "REFUSED_BY_HOST"
 )
