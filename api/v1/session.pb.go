@@ -1225,7 +1225,9 @@ type AvailabilityRecord struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Status *VPNConnectionStatus   `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	// The last transitions, oldest first.
-	History       []*Transition `protobuf:"bytes,2,rep,name=history,proto3" json:"history,omitempty"`
+	History []*Transition `protobuf:"bytes,2,rep,name=history,proto3" json:"history,omitempty"`
+	// This write brought the last of them.
+	Changed       bool `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1272,6 +1274,13 @@ func (x *AvailabilityRecord) GetHistory() []*Transition {
 		return x.History
 	}
 	return nil
+}
+
+func (x *AvailabilityRecord) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
 }
 
 // Transition is one change of a connection's verdict or reasons.
@@ -1461,10 +1470,11 @@ const file_api_v1_session_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\bR\arefused\x120\n" +
 	"\bfindings\x18\x03 \x03(\v2\x14.bordergw.v1.FindingR\bfindings\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x81\x01\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9b\x01\n" +
 	"\x12AvailabilityRecord\x128\n" +
 	"\x06status\x18\x01 \x01(\v2 .bordergw.v1.VPNConnectionStatusR\x06status\x121\n" +
-	"\ahistory\x18\x02 \x03(\v2\x17.bordergw.v1.TransitionR\ahistory\"\xdf\x01\n" +
+	"\ahistory\x18\x02 \x03(\v2\x17.bordergw.v1.TransitionR\ahistory\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\"\xdf\x01\n" +
 	"\n" +
 	"Transition\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1e\n" +
