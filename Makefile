@@ -6,11 +6,14 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GOTOOL := go tool -modfile=tools/go.mod
 LINTTOOL := go tool -modfile=tools/lint/go.mod
 RESULTS ?= results
+SUITES ?= bookworm trixie sid
+# Tests in the lab that passed with the same programs on the same system are not run again, unless FRESH is set.
+FRESHLY := $(if $(FRESH),-count=1)
 
-.PHONY: help build test test-unit test-rules test-lab soak demo lint generate fmt fuzz cc clean
+.PHONY: help build test test-unit test-rules test-lab test-matrix soak demo lint generate fmt fuzz cc clean
 
 help: ## explain every target
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build static bin/bordergw-agent and bin/bordergwctl
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
@@ -30,10 +33,15 @@ test-rules: .cache/promtool/usr/bin/promtool ## alert rules, dashboard and metri
 	@echo "fetching promtool from the package prometheus"; mkdir -p .cache/promtool && cd .cache/promtool && apt-get update -qq && \
 	  apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb && touch usr/bin/promtool
 
-test-lab: build ## scenarios and kernel tests only; here where the kernel can, else in a VM
-	go run ./test/suite -results $(RESULTS)
+test-lab: ## scenarios and kernel tests only; here where the kernel can, else in a VM; FRESH=1 repeats what has passed
+	go run ./test/suite $(FRESHLY) -results $(RESULTS)
 
-soak: build ## scenarios that are not steady yet: two ends that begin at once (docs/architecture.md)
+test-matrix: ## the same with the daemons and kernels of Debian 12, Debian 13 and sid; SUITES="trixie sid" for some of them
+	@failed=; for s in $(SUITES); do \
+	  echo "== $$s"; go run ./test/suite -suite $$s $(FRESHLY) -timeout 60m -results $(RESULTS)/$$s || failed="$$failed $$s"; done; \
+	  [ -z "$$failed" ] || { echo "test-matrix: failed with$$failed"; exit 1; }
+
+soak: ## scenarios that are not steady yet: two ends that begin at once (docs/architecture.md)
 	go run ./test/suite -tags lab,soak -run TestVarietyBothBegin -results $(RESULTS) ./test/scenario
 
 demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
@@ -55,7 +63,7 @@ fmt: ## format Go and protobuf sources
 fuzz: ## run every fuzzer for FUZZTIME each (default 60s)
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | sed 's/func //'); do \
-	    echo "== $$p $$f"; go test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-60s} || exit 1; done; done
+	    echo "== $$p $$f"; go test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-60s} -fuzzminimizetime 1x || exit 1; done; done
 
 # The race detector needs a C compiler, which a fresh Debian does not have.
 cc:

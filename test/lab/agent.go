@@ -137,6 +137,9 @@ func (a *Agent) Restart() {
 // WriteManifests makes the folder of manifests hold exactly these files, by name. Every file is replaced atomically.
 func (a *Agent) WriteManifests(files map[string]string) {
 	a.host.lab.t.Helper()
+	for _, content := range files {
+		a.host.lab.recordSecretsIn(content)
+	}
 	a.host.lab.must(writeFolder(a.ManifestDir(), files), "%s: write manifests", a.host.name)
 }
 

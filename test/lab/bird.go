@@ -34,6 +34,7 @@ func (h *Host) BIRD(conf string) *BIRD {
 
 func (b *BIRD) write(conf string) {
 	b.host.lab.t.Helper()
+	b.host.lab.recordSecretsIn(conf)
 	err := os.WriteFile(filepath.Join(b.dir, "bird.conf"), []byte("log stderr all;\n"+conf), 0o644)
 	b.host.lab.must(err, "%s: bird.conf", b.host.name)
 }

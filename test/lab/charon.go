@@ -118,6 +118,7 @@ func (c *Charon) Signal(s syscall.Signal) { c.host.lab.t.Helper(); c.process.Kil
 func (c *Charon) LoadConns(swanctlConf string) {
 	c.host.lab.t.Helper()
 	c.ownConfig = true
+	c.host.lab.recordSecretsIn(swanctlConf)
 	c.host.lab.must(c.load(swanctlConf), "%s: load connections", c.host.name)
 }
 

@@ -63,7 +63,9 @@ func (c *Charon) Tunnel(t CustomerTunnel) {
 // Reload gives charon all tunnels again, as after a restart.
 func (c *Charon) Reload() {
 	c.host.lab.t.Helper()
-	c.host.lab.must(c.load(swanctlConf(c.tunnels)), "%s: load tunnels", c.host.name)
+	conf := swanctlConf(c.tunnels)
+	c.host.lab.recordSecretsIn(conf)
+	c.host.lab.must(c.load(conf), "%s: load tunnels", c.host.name)
 }
 
 func (c *Charon) addInterface(t CustomerTunnel) {

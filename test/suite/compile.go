@@ -17,12 +17,25 @@ import (
 	"strings"
 )
 
-// job is one test binary to run in the lab.
+// module is the path of the module, with a slash.
+const module = "github.com/bordergw/bordergw/"
+
+// scenarios is the package whose tests are the end-to-end scenarios.
+const scenarios = "test/scenario"
+
+// job is one process of a test binary. It passes or fails, and is remembered, as a whole.
 type job struct {
+	// Name is the package, and for a package whose tests run one by one the test.
+	Name string
 	// Package is the import path below the module, Dir its folder.
 	Package, Dir string
+	Tests        []string // top-level tests
 	Argv         []string
+	Key          string // of all that the result depends on
 }
+
+// programs tells whether the job gets the programs under test.
+func (j job) programs() bool { return j.Package == scenarios }
 
 // listed is what `go list` tells of a package.
 type listed struct {
@@ -30,20 +43,46 @@ type listed struct {
 	TestGoFiles, XTestGoFiles []string
 }
 
-// compile builds the tests of every package that has some behind the tag.
-func compile(ctx context.Context, cache string, patterns []string, tags, run string, count int) ([]job, error) {
-	want, err := regexp.Compile(run)
+// builder compiles what a run needs into one folder of the checkout. Everything is built without paths, commits and dates in it, so
+// that only a change of its own sources changes a binary.
+type builder struct{ checkout, dir string }
+
+func newBuilder() (*builder, error) {
+	checkout, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{checkout: checkout, dir: filepath.Join(checkout, ".cache", "lab", "tests")}
+	return b, os.MkdirAll(b.dir, 0o755)
+}
+
+func (b *builder) labrun() string             { return b.program("labrun") }
+func (b *builder) program(name string) string { return filepath.Join(b.dir, name) }
+
+func (b *builder) goTool(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// compile builds the programs, and the tests of every package that has some behind the tag.
+func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
+	want, err := regexp.Compile(o.run)
 	if err != nil {
 		return nil, fmt.Errorf("-run: %w", err)
 	}
-	plain, err := list(ctx, patterns)
+	plain, err := list(ctx, o.packages)
 	if err != nil {
 		return nil, err
 	}
-	tagged, err := list(ctx, patterns, "-tags", tags)
+	tagged, err := list(ctx, o.packages, "-tags", o.tags)
 	if err != nil {
 		return nil, err
 	}
+	reproducible := []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=lab"}
 	var jobs []job
 	for path, p := range tagged {
 		tests, err := labTests(p, plain[path])
@@ -54,22 +93,42 @@ func compile(ctx context.Context, cache string, patterns []string, tags, run str
 		if len(tests) == 0 {
 			continue
 		}
-		name := strings.TrimPrefix(path, "github.com/bordergw/bordergw/")
-		binary := filepath.Join(cache, strings.ReplaceAll(name, "/", "_")+".test")
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", tags, "-o", binary, path)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go test -c %s: %w\n%s", name, err, out)
+		name := strings.TrimPrefix(path, module)
+		binary := b.program(strings.ReplaceAll(name, "/", "_") + ".test")
+		if err := b.goTool(ctx, append([]string{"test", "-c", "-o", binary, "-tags", o.tags}, append(reproducible, path)...)...); err != nil {
+			return nil, err
 		}
 		slices.Sort(tests)
-		jobs = append(jobs, job{Package: name, Dir: p.Dir, Argv: []string{binary, "-test.v", "-test.count", strconv.Itoa(count),
-			"-test.run", "^(" + strings.Join(tests, "|") + ")$"}})
+		jobs = append(jobs, split(job{Package: name, Dir: p.Dir, Tests: tests}, binary, o.count)...)
 	}
 	if len(jobs) == 0 {
-		return nil, fmt.Errorf("no test behind the tag lab matches")
+		return nil, fmt.Errorf("no test behind the tag %s matches", o.tags)
 	}
-	slices.SortFunc(jobs, func(a, b job) int { return strings.Compare(a.Package, b.Package) })
-	return jobs, nil
+	slices.SortFunc(jobs, func(a, b job) int { return strings.Compare(a.Name, b.Name) })
+	build := append([]string{"build", "-o", b.dir + string(filepath.Separator)}, reproducible...)
+	return jobs, b.goTool(ctx, append(build, "./test/suite", "./test/lab/labrun", "./cmd/bordergw-agent", "./cmd/bordergwctl")...)
+}
+
+// split makes one job of a package, or one of each test where tests are long.
+func split(j job, binary string, count int) []job {
+	groups := [][]string{j.Tests}
+	if j.Package == scenarios {
+		groups = nil
+		for _, t := range j.Tests {
+			groups = append(groups, []string{t})
+		}
+	}
+	var jobs []job
+	for _, tests := range groups {
+		one := j
+		one.Name, one.Tests = j.Package, tests
+		if j.Package == scenarios {
+			one.Name += " " + tests[0]
+		}
+		one.Argv = []string{binary, "-test.v", "-test.count", strconv.Itoa(count), "-test.run", "^(" + strings.Join(tests, "|") + ")$"}
+		jobs = append(jobs, one)
+	}
+	return jobs
 }
 
 // list asks go list; -e because a package may have no files but those behind the tag.
@@ -112,21 +171,4 @@ func labTests(tagged, plain listed) ([]string, error) {
 		}
 	}
 	return tests, nil
-}
-
-func writeJobs(path string, jobs []job) error {
-	content, err := json.MarshalIndent(jobs, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, content, 0o644)
-}
-
-func readJobs(path string) ([]job, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var jobs []job
-	return jobs, json.Unmarshal(content, &jobs)
 }

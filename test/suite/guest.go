@@ -1,131 +1,183 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// scenarios is the package whose tests are the end-to-end scenarios.
-const scenarios = "test/scenario"
+// Commands of this program on the inside of the lab.
+const (
+	guestCommand  = "guest"
+	insideCommand = "inside"
+)
 
-// tally counts top-level tests.
-type tally struct {
-	passed, failed, skipped, scenarios int
-	failures                           []string
+// result is what became of one job.
+type result struct {
+	Name    string
+	Seconds float64
+	Tally   tally
+	Error   string   // that no test has reported
+	Inputs  []string // files of the checkout that the tests read, relative to it
 }
 
-// guest runs inside the lab: every job one after the other, and then the sum. Its result is the exit code.
-func guest(list string) int {
-	jobs, err := readJobs(list)
-	if err != nil {
+func (r result) passed() bool { return r.Error == "" && r.Tally.good() }
+
+// runner runs jobs inside the lab.
+type runner struct {
+	task
+	out    io.Writer
+	ending chan struct{} // closed when no more jobs are to be started
+
+	mu   sync.Mutex
+	done []result
+}
+
+// guest runs inside the lab: all jobs, some side by side, each in namespaces of its own. It is the host that sums up.
+func guest(file string) int {
+	r := &runner{out: os.Stdout, ending: make(chan struct{})}
+	if err := readJSON(file, &r.task); err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
 		return 1
 	}
-	// Tests run in their package's folder; the programs under test are in the checkout's, where this process was started.
-	for env, program := range map[string]string{"BORDERGW_AGENT": "bordergw-agent", "BORDERGW_CTL": "bordergwctl"} {
-		path, err := filepath.Abs(filepath.Join("bin", program))
-		if err == nil {
-			err = os.Setenv(env, path)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "suite:", err)
+	// The lab ends a command that takes too long with SIGQUIT. The tests get it as well and show their goroutines; that must be printed.
+	quit := make(chan os.Signal, 1)
+	signal.Notify(quit, unix.SIGQUIT)
+	go func() {
+		<-quit
+		close(r.ending)
+	}()
+	queue := make(chan job)
+	var workers sync.WaitGroup
+	for range r.Parallel {
+		workers.Go(func() {
+			for j := range queue {
+				r.one(j)
+			}
+		})
+	}
+	r.feed(queue)
+	workers.Wait()
+	for _, d := range r.done {
+		if !d.passed() {
 			return 1
 		}
 	}
-	var sum tally
+	if len(r.done) < len(r.Jobs) {
+		return 1
+	}
+	return 0
+}
+
+func (r *runner) feed(queue chan<- job) {
+	defer close(queue)
+	for _, j := range r.Jobs {
+		select {
+		case <-r.ending:
+			return
+		default:
+		}
+		select {
+		case queue <- j:
+		case <-r.ending:
+			return
+		}
+	}
+}
+
+// one runs a job, prints its output as a whole and records the result.
+func (r *runner) one(j job) {
 	start := time.Now()
-	for _, j := range jobs {
-		fmt.Printf("=== package %s\n", j.Package)
-		if err := sum.run(j); err != nil {
-			sum.failed++
-			sum.failures = append(sum.failures, j.Package+": "+err.Error())
-		}
+	output, inputs, err := r.execute(j)
+	d := result{Name: j.Name, Tally: count(string(output)), Inputs: inputs, Seconds: time.Since(start).Seconds()}
+	// The exit code of a binary with failed tests tells nothing more.
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || len(d.Tally.Failures) == 0) {
+		d.Error = err.Error()
 	}
-	where := "directly on this kernel"
-	if os.Getenv("BORDERGW_LAB") == "vm" {
-		where = "in a VM"
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(r.out, "=== %s (%.1f s)\n%s", j.Name, d.Seconds, output)
+	r.done = append(r.done, d)
+	if err := writeJSON(r.Done, r.done); err != nil {
+		fmt.Fprintln(os.Stderr, "suite:", err)
 	}
-	for _, f := range sum.failures {
-		fmt.Println("--- FAILED", f)
-	}
-	fmt.Printf("%d scenarios and %d kernel tests ran %s (kernel %s) in %s\n", sum.scenarios,
-		sum.passed+sum.failed+sum.skipped-sum.scenarios, where, release(), time.Since(start).Round(time.Second))
-	fmt.Printf("%d passed, %d failed, %d skipped\n", sum.passed, sum.failed, sum.skipped)
-	if sum.failed > 0 || sum.skipped > 0 || sum.passed == 0 {
-		// A test that skips here has not found what the lab is there to provide: that is a failure too.
-		return 1
-	}
-	return 0
 }
 
-// run executes one test binary, shows its output and counts its results. An error is one that no test has reported.
-func (s *tally) run(j job) error {
-	cmd := exec.Command(j.Argv[0], j.Argv[1:]...)
-	cmd.Dir = j.Dir
-	r, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	done := make(chan int)
-	go func() {
-		failed := 0
-		lines := bufio.NewScanner(r)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			failed += s.count(j, lines.Text())
-		}
-		// A line longer than the buffer must not block the test.
-		io.Copy(io.Discard, r) //nolint:errcheck // the writer's end has the error
-		done <- failed
-	}()
-	err := cmd.Wait()
-	if err := w.Close(); err != nil { // io.Pipe: never
-		return err
-	}
-	failed := <-done
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && failed > 0 {
-		return nil
-	}
-	return err
-}
-
-// count shows one line of output and returns 1 when it reports a failed test.
-func (s *tally) count(j job, line string) int {
-	fmt.Println(line)
-	result, name, ok := strings.Cut(strings.TrimPrefix(line, "--- "), ": ")
-	if !ok || !strings.HasPrefix(line, "--- ") {
-		return 0
-	}
-	if j.Package == scenarios {
-		s.scenarios++
-	}
-	switch result {
-	case "PASS":
-		s.passed++
-	case "SKIP":
-		s.skipped++
-		s.failures = append(s.failures, j.Package+": skipped "+name)
-	case "FAIL":
-		s.failed++
-		s.failures = append(s.failures, j.Package+": "+name)
-		return 1
-	}
-	return 0
-}
-
-func release() string {
-	content, err := os.ReadFile("/proc/sys/kernel/osrelease")
+// execute returns the output of a job's process and what of the checkout it has read.
+func (r *runner) execute(j job) (output []byte, inputs []string, err error) {
+	dir, err := os.MkdirTemp("", "job")
 	if err != nil {
-		return "unknown"
+		return nil, nil, err
 	}
-	return strings.TrimSpace(string(content))
+	defer func() { _ = os.RemoveAll(dir) }()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	log := filepath.Join(dir, "testlog")
+	cmd := exec.Command(self, append(append([]string{insideCommand}, j.Argv...), "-test.testlogfile="+log)...)
+	cmd.Dir = j.Dir
+	cmd.Env = append(os.Environ(), "BORDERGW_LAB_SECRETS="+filepath.Join(r.Secrets, filepath.Base(dir)))
+	if j.programs() {
+		cmd.Env = append(cmd.Env, "BORDERGW_AGENT="+r.Agent, "BORDERGW_CTL="+r.Ctl)
+	}
+	cmd.SysProcAttr = isolation()
+	// Daemons that a test leaves hold the pipe open.
+	cmd.WaitDelay = 5 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err = cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	content, readErr := os.ReadFile(log)
+	if err == nil && readErr != nil {
+		err = readErr
+	}
+	output = out.Bytes()
+	if len(output) > 0 && !bytes.HasSuffix(output, []byte("\n")) {
+		output = append(output, '\n')
+	}
+	return output, readFiles(string(content), j.Dir, r.Checkout, os.Getenv("BORDERGW_RESULTS")), err
+}
+
+// readFiles returns the files and folders below checkout that a test process opened or looked at, from the log that package testing
+// writes for the go command (cmd/go/internal/test: computeTestInputsID). Results are no inputs, nor is what was built, which has
+// hashes of its own.
+func readFiles(log, dir, checkout, results string) []string {
+	seen := map[string]bool{}
+	var files []string
+	for line := range strings.Lines(log) {
+		op, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if op != "open" && op != "stat" && op != "chdir" {
+			continue
+		}
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if op == "chdir" {
+			dir = path
+			continue
+		}
+		if below(path, results) || below(path, filepath.Join(checkout, ".cache")) || !below(path, checkout) || seen[path] {
+			continue
+		}
+		seen[path] = true
+		files = append(files, strings.TrimPrefix(strings.TrimPrefix(path, checkout), "/"))
+	}
+	return files
+}
+
+func below(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/")
 }

@@ -25,7 +25,7 @@ func newRun(o options, checkout string) (*run, error) {
 	if err := os.MkdirAll(o.results, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(o.results, "install.log"))
+	log, err := os.OpenFile(filepath.Join(o.results, "install.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/bordergw/bordergw/test/lab/internal/deb"
 	"github.com/bordergw/bordergw/test/lab/internal/probe"
@@ -57,9 +59,11 @@ func (r *run) prepare(ctx context.Context) (system, error) {
 	s.direct = r.mode == modeDirect
 	if r.mode == "auto" {
 		missing := probe.DataPath()
-		if s.direct = missing == nil; s.direct {
+		switch s.direct = missing == nil; {
+		case r.describe: // the command runs later, or not at all
+		case s.direct:
 			say("running directly: this kernel has the data path")
-		} else {
+		default:
 			say("running in a VM: this kernel cannot do it (%v)", missing)
 		}
 	}
@@ -92,10 +96,15 @@ func (s system) describe(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "mode %s\nsuite %s\n", s.mode(), s.suite)
-	if !s.direct {
-		fmt.Fprintf(w, "kernel %s\n", s.kernel.Version)
+	kernel := s.kernel.Version
+	if s.direct {
+		release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+		if err != nil {
+			return err
+		}
+		kernel = strings.TrimSpace(string(release))
 	}
+	fmt.Fprintf(w, "mode %s\nsuite %s\nkernel %s\n", s.mode(), s.suite, kernel)
 	for _, v := range versions {
 		fmt.Fprintln(w, "package", v)
 	}
