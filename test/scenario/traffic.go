@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,11 @@ func customerAddress(i int) string {
 
 // Stop ends the pings and adds them up; LongestGap is the longest of any address.
 func (p Pings) Stop() lab.PingStats {
+	var stopping sync.WaitGroup
+	for _, pinger := range p {
+		stopping.Go(func() { pinger.Stop() })
+	}
+	stopping.Wait() // each waits for its last replies
 	var sum lab.PingStats
 	for _, pinger := range p {
 		s := pinger.Stop()
