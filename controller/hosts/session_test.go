@@ -267,3 +267,42 @@ func TestSessions(t *testing.T) {
 		c.until("the statuses", func(r store.Reader) bool { return r.Get(fleet.TunnelStatusRef("shop-1")) == nil }, func() string { return "" })
 	})
 }
+
+// What an operator says about a host stays when its agent announces itself.
+func TestRegistration(t *testing.T) {
+	w := newWorld(t)
+	c := w.controller("one")
+	spec := func() (out *apiv1.GatewayHostSpec, revision int64) {
+		c.Store.View(func(r store.Reader) {
+			rec := r.Get(store.Ref{Kind: apiv1.KindGatewayHost, Name: "gw-a"})
+			out, revision = rec.Value.GetResource().GetGatewayHost().GetSpec(), rec.Revision
+		})
+		return out, revision
+	}
+	h := hello(t, "gw-a", "198.51.100.1")
+	h.Zone = "z1"
+	w.line(c, "gw-a").greet(h)
+	if got, _ := spec(); !cmp.Equal(got.GetAddresses(), []string{"198.51.100.1"}) || got.GetZone() != "z1" {
+		t.Errorf("%v", got)
+	}
+	change(c, apiv1.KindGatewayHost, "gw-a", func(o *apiv1.GatewayHost) { o.Spec.Cordoned, o.Spec.Description = true, "to be replaced" })
+	_, before := spec()
+	w.line(c, "gw-a").greet(h)
+	if got, after := spec(); after != before || !got.GetCordoned() {
+		t.Errorf("an announcement with nothing new is written: %v", got)
+	}
+	h.Addresses, h.Zone = append(h.Addresses, "198.51.100.9"), ""
+	w.line(c, "gw-a").greet(h)
+	if got, _ := spec(); len(got.GetAddresses()) != 2 || got.GetZone() != "z1" || !got.GetCordoned() || got.GetDescription() != "to be replaced" {
+		t.Errorf("%v", got)
+	}
+	// An address that connections have is not given up by a slip in a configuration file.
+	c.apply(&apiv1.GatewayHost{Name: "gw-b", Spec: &apiv1.GatewayHostSpec{Addresses: []string{"198.51.100.2"}}})
+	c.apply(shop()...)
+	h.Addresses = []string{"198.51.100.9"}
+	l := w.line(c, "gw-a")
+	l.say(&apiv1.ConnectRequest{Message: &apiv1.ConnectRequest_Hello{Hello: h}})
+	if code, text := l.end(); code != connect.CodeFailedPrecondition || !strings.Contains(text, "198.51.100.1 cannot be taken away while VPNConnection shop has it") {
+		t.Errorf("%s: %s", code, text)
+	}
+}

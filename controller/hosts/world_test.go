@@ -103,10 +103,7 @@ func (w *world) controller(name string, change ...func(*hosts.Options)) *control
 			}
 			return host, nil
 		},
-		Register: func(ctx context.Context, h *apiv1.GatewayHost) error {
-			_, _, err := c.Apply(ctx, resource.Write{Actor: resource.Actor{Name: "agent/" + h.GetName()}}, []model.Object{h})
-			return err
-		},
+		Register: hosts.Registrar(c.Service),
 	}
 	for _, f := range change {
 		f(&opts)
