@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bordergw/bordergw/agent/local"
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/agent/status"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -42,6 +43,8 @@ type Firewall interface {
 	Remove(ctx context.Context, gateway string) error
 	Sweep(ctx context.Context) error
 	Wire(ctx context.Context) (map[firewall.Endpoints]firewall.Traffic, error)
+	// Forwarded counts, by device, what is forwarded over tunnels that are being drained.
+	Forwarded(ctx context.Context) (map[string]firewall.Traffic, error)
 	Watch(ctx context.Context, emit func(dataplane.Hint)) error
 	Invalidate()
 }
@@ -75,7 +78,9 @@ type Options struct {
 	MaxBGPRoutes int
 	Source       Source
 	Drivers      Drivers
-	Log          *slog.Logger
+	// State is the folder for what must outlive the agent.
+	State string
+	Log   *slog.Logger
 	// XfrmStat, when set, reads what the kernel counts of IPsec packets that it dropped.
 	XfrmStat func() (map[string]uint64, error)
 	// CharonChanged, when set, is called when charon can do something else than before, also the first time; it must not wait.
@@ -103,6 +108,9 @@ type Agent struct {
 	seenOnce   sync.Once
 	// can is what charon could do when it was last looked at. It belongs to the goroutine of charon's events.
 	can charon.Capabilities
+	// local holds what operators changed on this host; localChanged says that plans have to follow.
+	local        *local.Keeper
+	localChanged chan struct{}
 
 	mu      sync.Mutex
 	workers map[string]*worker
@@ -111,7 +119,9 @@ type Agent struct {
 
 	// What follows belongs to the goroutine of serve, before and between snapshots.
 	leftovers leftovers
-	stale     map[string][]bgp.Learned
+	// set is the snapshot in force.
+	set   *apiv1.Set
+	stale map[string][]bgp.Learned
 }
 
 // New returns an agent; nothing happens until Run.
@@ -119,9 +129,11 @@ func New(opts Options) *Agent {
 	a := &Agent{
 		opts: opts, host: opts.Host, drivers: opts.Drivers, source: opts.Source, log: opts.Log, ids: plan.NewIDs(),
 		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
-		charonSeen: make(chan struct{}), workers: map[string]*worker{}, gatewayOf: map[string]string{},
+		charonSeen: make(chan struct{}), localChanged: make(chan struct{}, 1), workers: map[string]*worker{}, gatewayOf: map[string]string{},
 	}
 	a.xfrm = &xfrm{tunnels: opts.Drivers.Link.SAErrors, host: opts.XfrmStat, log: opts.Log}
+	a.local = a.newKeeper()
+	a.host.Local = a.local.Of
 	a.publisher = newPublisher(a.hostView)
 	a.carriers = &carriers{list: opts.Drivers.Link.Carrying, now: time.Now, log: opts.Log}
 	a.wire = &wire{read: opts.Drivers.Firewall.Wire, log: opts.Log}
@@ -164,6 +176,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task("bgp", a.drivers.BGP.Run)
 	task("bfd", a.drivers.BFD.Run)
 	task("source", func(ctx context.Context) error { return a.source.Run(ctx, a.offer) })
+	task("local changes", a.local.Run)
 	task("agent", func(ctx context.Context) error { return a.serve(ctx, group) })
 	return group.Wait()
 }
@@ -198,6 +211,8 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
 			return nil
 		case set := <-a.snapshots:
 			a.apply(ctx, group, set)
+		case <-a.localChanged:
+			a.apply(ctx, group, a.set)
 		case <-ticker.C:
 			a.refresh(ctx)
 		case <-doubt.C:
@@ -233,6 +248,8 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	served := map[string]bool{}
 	a.gatewayOf = map[string]string{}
 	warnings := tunnelWarnings(a.source.Status())
+	a.set = set
+	a.local.Keep(ownTunnels(set, a.host))
 	for _, name := range plan.Serves(set, a.host) {
 		g, err := plan.Build(set, a.host, a.ids, name, a.opts.MaxBGPRoutes)
 		if err != nil {

@@ -26,6 +26,8 @@ type folder struct {
 	changed func()
 	// mlkem is asked at each reading, when set.
 	mlkem func() apiv1.Capability
+	// locallyDown is source.FileOptions.LocallyDown.
+	locallyDown func(string) bool
 
 	mu     sync.Mutex
 	status *apiv1.SourceStatus
@@ -85,8 +87,8 @@ func (f *folder) read() *apiv1.Set {
 	set, findings := manifest.Load(f.dir, options)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if set != nil {
-		findings = append(findings, apiv1.AdmitChange(f.last, set)...)
+	if set != nil && f.last != nil {
+		findings = append(findings, apiv1.AdmitChange(f.last.WithDown(f.locallyDown), set)...)
 	}
 	f.status.Findings = findings
 	if set == nil || apiv1.Refused(findings) {
@@ -110,6 +112,7 @@ type fakeFirewall struct {
 	writes   int
 	swept    int
 	wire     map[firewall.Endpoints]firewall.Traffic
+	passed   map[string]firewall.Traffic
 	// held makes Apply of a gateway wait.
 	held map[string]chan struct{}
 }
@@ -118,7 +121,7 @@ var _ Firewall = (*fakeFirewall)(nil)
 
 func newFakeFirewall() *fakeFirewall {
 	return &fakeFirewall{gateways: map[string]firewall.Gateway{}, held: map[string]chan struct{}{},
-		wire: map[firewall.Endpoints]firewall.Traffic{}}
+		wire: map[firewall.Endpoints]firewall.Traffic{}, passed: map[string]firewall.Traffic{}}
 }
 
 // hold makes the next Apply of a gateway wait until release is closed.
@@ -181,6 +184,31 @@ func (f *fakeFirewall) Wire(context.Context) (map[firewall.Endpoints]firewall.Tr
 		}
 	}
 	return out, nil
+}
+
+// Forwarded says what passed over tunnels that are watched.
+func (f *fakeFirewall) Forwarded(context.Context) (map[string]firewall.Traffic, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[string]firewall.Traffic{}
+	for _, g := range f.gateways {
+		for _, t := range g.Tunnels {
+			if t.Watched {
+				out[t.Interface] = f.passed[t.Interface]
+			}
+		}
+	}
+	return out, nil
+}
+
+// forward is one packet from a tunnel and one to it.
+func (f *fakeFirewall) forward(device string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.passed[device]
+	t.In.Packets++
+	t.Out.Packets++
+	f.passed[device] = t
 }
 
 func (f *fakeFirewall) carry(wire map[firewall.Endpoints]firewall.Traffic) {

@@ -48,7 +48,9 @@ type world struct {
 	peers    *peers
 	bfd      *bfdWires
 	folder   *folder
-	log      *lockedBuffer
+	// state is the agent's state folder.
+	state string
+	log   *lockedBuffer
 
 	// xfrmStat is the kernel's count of dropped packets, for the next start.
 	xfrmStat func() (map[string]uint64, error)
@@ -66,11 +68,11 @@ type world struct {
 // inWorld runs a test in a bubble. No agent runs yet and the folder is empty.
 func inWorld(t *testing.T, test func(*testing.T, *world)) {
 	t.Helper()
-	dir := t.TempDir()
+	dir, state := t.TempDir(), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, kernel: netlinktest.New(t), charon: charontest.New(), firewall: newFakeFirewall(), peers: newPeers(), bfd: newBFDWires(),
-			folder: newFolder(dir), log: &lockedBuffer{}, stop: func() {},
+			folder: newFolder(dir), state: state, log: &lockedBuffer{}, stop: func() {},
 		}
 		w.kernel.AddDevice("eth0", netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("198.51.100.2/24"))
 		w.kernel.AddDevice("vpc0", netip.MustParsePrefix("10.0.255.254/24"))
@@ -93,7 +95,7 @@ func (w *world) start() {
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.agent = New(Options{
-		Version: "test", Source: w.folder, Log: log, MaxBGPRoutes: 300,
+		Version: "test", State: w.state, Source: w.folder, Log: log, MaxBGPRoutes: 300,
 		XfrmStat:      w.xfrmStat,
 		CharonChanged: func(charon.Capabilities) { w.folder.reread() },
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
@@ -104,7 +106,7 @@ func (w *world) start() {
 			BFD: bfd.New(bfd.Options{Log: log, Listen: w.bfd.listen}),
 		},
 	})
-	w.folder.changed = w.agent.SourceChanged
+	w.folder.changed, w.folder.locallyDown = w.agent.SourceChanged, w.agent.Local().Down
 	w.folder.mlkem = func() apiv1.Capability { return w.agent.MLKEM(ctx) }
 	ended := make(chan error, 1)
 	go func() { ended <- w.agent.Run(ctx) }()

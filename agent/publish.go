@@ -108,5 +108,10 @@ func (a *Agent) hostView() *apiv1.GetHostResponse {
 	for _, addr := range a.host.Addresses {
 		out.Addresses = append(out.Addresses, addr.String())
 	}
+	out.Local = a.local.Host()
+	if err := a.local.Problem(); err != nil {
+		out.Conditions = append(out.Conditions, &apiv1.Condition{Type: apiv1.ConditionLocalState, Object: "Host/" + a.host.Name,
+			Message: err.Error() + "; tunnels are as their manifests say", Since: out.Started})
+	}
 	return out
 }

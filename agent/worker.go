@@ -187,7 +187,7 @@ func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status
 	}
 	w.children[t.Name] = state.Up()
 	return status.Layers{
-		AdminUp: t.AdminUp, Initiate: t.Initiate(), Charon: state, KernelCarries: w.kernelCarries(t, state),
+		AdminUp: t.AdminUp, Local: t.Local, Initiate: t.Initiate(), Charon: state, KernelCarries: w.kernelCarries(t, state),
 		Interface: w.links.Interfaces[t.Name], InterfaceErr: w.links.Errors[link.ObjectTunnel+t.Name],
 		Probe: w.drivers.Probe.State(t.Name), BFD: w.drivers.BFD.State(t.Name), BGPWanted: t.BGP, BGP: sessions[plan.TunnelNeighbor(t.Name)],
 		Wire: w.wire.of(t), Errors: w.xfrm.of(t.IfID),

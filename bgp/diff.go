@@ -71,7 +71,7 @@ func Diff(have, want Speaker) Change {
 		if !samePrefixes(o.Accept, n.Accept) || !samePrefixes(o.Refuse, n.Refuse) {
 			c.SoftIn = append(c.SoftIn, n)
 		}
-		if !samePointee(o.MED, n.MED) || o.Prepend != n.Prepend {
+		if !samePointee(o.MED, n.MED) || o.Prepend != n.Prepend || o.Mute != n.Mute {
 			c.SoftOut = append(c.SoftOut, n)
 		}
 	}

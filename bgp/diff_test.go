@@ -51,6 +51,8 @@ func TestDiff(t *testing.T) {
 			speaker(with(a, func(n *Neighbor) { v := uint32(50); n.MED = &v })), Change{}},
 		{"prepend", speaker(a, b), speaker(a, with(b, func(n *Neighbor) { n.Prepend = 3 })),
 			Change{SoftOut: []Neighbor{with(b, func(n *Neighbor) { n.Prepend = 3 })}}},
+		{"mute", speaker(a, b), speaker(a, with(b, func(n *Neighbor) { n.Mute = true })),
+			Change{SoftOut: []Neighbor{with(b, func(n *Neighbor) { n.Mute = true })}}},
 		{"refuse, in another order", speaker(with(a, func(n *Neighbor) { n.Refuse = []netip.Prefix{p("10.0.0.0/8"), p("11.0.0.0/8")} })),
 			speaker(with(a, func(n *Neighbor) { n.Refuse = []netip.Prefix{p("11.0.0.0/8"), p("10.0.0.0/8")} })), Change{}},
 		{"refuse", speaker(a), speaker(with(a, func(n *Neighbor) { n.Refuse = []netip.Prefix{p("10.0.0.0/8")} })),

@@ -85,6 +85,8 @@ type Neighbor struct {
 	// Prepend is how many more times than usual our ASN stands in the AS_PATH announced to this neighbor; 0 to 255. It has no
 	// meaning on an iBGP session.
 	Prepend int
+	// Mute announces nothing to this neighbor, and takes back what was announced. What it announces is still accepted.
+	Mute bool
 	// IPv4 and IPv6 are the address families of the routes exchanged. At least one is set. Over a session of the other family our
 	// next hop is our end of the session in a form that not every peer takes: for IPv6 routes the IPv4-mapped address (BIRD drops
 	// these), for IPv4 routes the IPv6 address (RFC 8950). What the peer's next hop looks like does not matter to us.

@@ -68,7 +68,7 @@ func Build(set *apiv1.Set, host Host, ids IDs, name string, maxBGPRoutes int) (*
 		if !host.Owns(cloud) {
 			continue
 		}
-		tunnel, err := buildTunnel(set, ids, t)
+		tunnel, err := buildTunnel(set, host, ids, t)
 		if err != nil {
 			return nil, fmt.Errorf("VPNTunnel/%s: %w", t.GetName(), err)
 		}
@@ -103,7 +103,7 @@ func buildAttachment(set *apiv1.Set, gateway string, a *apiv1.Attachment) (Attac
 	return out, nil
 }
 
-func buildTunnel(set *apiv1.Set, ids IDs, t *apiv1.VPNTunnel) (Tunnel, error) {
+func buildTunnel(set *apiv1.Set, host Host, ids IDs, t *apiv1.VPNTunnel) (Tunnel, error) {
 	spec := t.GetSpec()
 	connection, _, customer := set.Parents(t)
 	out := Tunnel{
@@ -112,6 +112,10 @@ func buildTunnel(set *apiv1.Set, ids IDs, t *apiv1.VPNTunnel) (Tunnel, error) {
 		BGP:         connection.GetSpec().GetRouting() == apiv1.RoutingBGP,
 		CustomerASN: customer.GetSpec().GetAsn(),
 		PSK:         set.PSK(t.GetName()), BGPPassword: set.BGPPassword(t.GetName()),
+	}
+	if host.Local != nil {
+		out.Local = host.Local(t.GetName())
+		out.AdminUp = out.AdminUp && !apiv1.LocallyDown(out.Local)
 	}
 	var err error
 	if out.Cloud, err = netip.ParseAddr(spec.GetCloudAddress()); err != nil {

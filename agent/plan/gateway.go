@@ -16,6 +16,8 @@ type Host struct {
 	// Underlay is the device of the encrypted packets, UnderlayMTU its MTU in bytes.
 	Underlay    string
 	UnderlayMTU int
+	// Local returns what an operator changed of a tunnel on this host, nil for nothing; it may be nil.
+	Local func(tunnel string) *apiv1.LocalChange
 }
 
 // Owns says whether addr is one of the host's cloud addresses.
@@ -62,11 +64,14 @@ type Tunnel struct {
 	Spec             *apiv1.VPNTunnelSpec
 	Cloud, Customer  netip.Addr
 	// Inside is the cloud's inside address with the tunnel's prefix length, Peer the customer's.
-	Inside      netip.Prefix
-	Peer        netip.Addr
-	Interface   string
-	IfID        uint32
-	AdminUp     bool
+	Inside    netip.Prefix
+	Peer      netip.Addr
+	Interface string
+	IfID      uint32
+	// AdminUp is what the manifest says, unless the tunnel was taken down on this host.
+	AdminUp bool
+	// Local is what an operator changed on this host, nil for nothing.
+	Local       *apiv1.LocalChange
 	BGP         bool
 	CustomerASN uint32
 	PSK         secret.Secret

@@ -25,15 +25,14 @@ func (b *builder) add(chosen []candidate) error {
 	for _, c := range chosen {
 		for _, m := range c.members {
 			possible = append(possible, m.key)
-			if !m.usable {
-				continue
-			}
-			id, err := b.nexthop(m, prefix.Addr().Is6())
-			if err != nil {
-				return err
-			}
-			usable = append(usable, id)
 		}
+	}
+	for _, m := range carrying(chosen) {
+		id, err := b.nexthop(m, prefix.Addr().Is6())
+		if err != nil {
+			return err
+		}
+		usable = append(usable, id)
 	}
 	slices.Sort(possible)
 	slices.Sort(usable)

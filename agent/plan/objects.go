@@ -79,7 +79,7 @@ func (g *Gateway) Firewall(run Running) (firewall.Gateway, error) {
 			mss4, mss6 = own, own
 		}
 		out.Tunnels = append(out.Tunnels, firewall.Tunnel{Interface: t.Interface, Connection: t.Connection,
-			MSS4: uint16(mss4), MSS6: uint16(mss6), Local: t.Cloud, Remote: t.Customer})
+			MSS4: uint16(mss4), MSS6: uint16(mss6), Local: t.Cloud, Remote: t.Customer, Watched: t.draining()})
 	}
 	return out, nil
 }

@@ -36,9 +36,13 @@ type member struct {
 	gateway netip.Addr
 	tunnel  string
 	usable  bool
+	// standby members carry packets only where no other can; announced says that neighbors still hear of them.
+	standby, announced bool
 	// asPath is what others are told of a learned path.
 	asPath []uint32
 }
+
+func (m member) same(o member) bool { return m.key == o.key }
 
 type candidate struct {
 	prefix  netip.Prefix
@@ -52,6 +56,11 @@ type candidate struct {
 
 func (c candidate) usable() bool {
 	return !c.over && slices.ContainsFunc(c.members, func(m member) bool { return m.usable })
+}
+
+// active says that the candidate has a member that is no standby.
+func (c candidate) active() bool {
+	return !c.over && slices.ContainsFunc(c.members, func(m member) bool { return m.usable && !m.standby })
 }
 
 // Routing is what the gateway's table should hold, in the form of the driver and in that of the API.
@@ -98,11 +107,19 @@ func (g *Gateway) Routing(run Running) (Routing, error) {
 	return out, nil
 }
 
-// choose returns the best usable candidates, all of one rank, out of those for one prefix sorted by rank.
+// choose returns the best usable candidates, all of one rank, out of those for one prefix sorted by rank. Those that have nothing but
+// tunnels that are being drained are the last resort.
 func choose(same []candidate) []candidate {
+	if out := best(same, candidate.active); len(out) > 0 {
+		return out
+	}
+	return best(same, candidate.usable)
+}
+
+func best(same []candidate, fit func(candidate) bool) []candidate {
 	var out []candidate
 	for _, c := range same {
-		if !c.usable() {
+		if !fit(c) {
 			continue
 		}
 		if len(out) > 0 && out[0].rank.compare(c.rank) != 0 {
@@ -111,6 +128,25 @@ func choose(same []candidate) []candidate {
 		out = append(out, c)
 	}
 	return out
+}
+
+// carrying returns those of the chosen candidates' members that a packet may take: no standby as long as there is another.
+func carrying(chosen []candidate) []member {
+	var active, standby []member
+	for _, c := range chosen {
+		for _, m := range c.members {
+			switch {
+			case m.usable && m.standby:
+				standby = append(standby, m)
+			case m.usable:
+				active = append(active, m)
+			}
+		}
+	}
+	if len(active) > 0 {
+		return active
+	}
+	return standby
 }
 
 // candidates returns all possible routes sorted by prefix, rank and target, and how many learned ones exceed the quota.
@@ -190,7 +226,7 @@ func (g *Gateway) learned(run Running) (out []candidate, over int) {
 
 func tunnelMember(t *Tunnel, prefix netip.Prefix, run Running) member {
 	return member{key: nexthopKey("tunnel", t.Name, netip.Addr{}, prefix), device: t.Interface, tunnel: t.Name,
-		usable: t.AdminUp && run.Carries(t.Name)}
+		usable: t.AdminUp && run.Carries(t.Name), standby: t.draining(), announced: !t.withdrawn()}
 }
 
 func (g *Gateway) attachmentMember(a *Attachment, prefix netip.Prefix, hop netip.Addr, run Running) member {
@@ -198,7 +234,7 @@ func (g *Gateway) attachmentMember(a *Attachment, prefix netip.Prefix, hop netip
 		hop = netip.Addr{}
 	}
 	return member{key: nexthopKey("attachment", g.Name+"/"+a.Name, hop, prefix), device: a.Interface, gateway: hop,
-		usable: run.Members[a.Interface]}
+		usable: run.Members[a.Interface], announced: true}
 }
 
 func nexthopKey(kind, name string, hop netip.Addr, prefix netip.Prefix) string {
@@ -227,8 +263,9 @@ func (g *Gateway) view(c candidate, chosen []candidate) *apiv1.Route {
 	case sourceAttachment:
 		out.Source = apiv1.RouteSourceAttachment
 	}
+	carriers := carrying(chosen)
 	for _, m := range c.members {
-		if m.usable {
+		if m.usable && (len(chosen) == 0 || chosen[0].rank.compare(c.rank) != 0 || slices.ContainsFunc(carriers, m.same)) {
 			hop := &apiv1.NextHop{Tunnel: m.tunnel, Interface: m.device}
 			if m.gateway.IsValid() {
 				hop.Address = m.gateway.String()
@@ -245,6 +282,8 @@ func (g *Gateway) view(c candidate, chosen []candidate) *apiv1.Route {
 		out.Message = "the attachment's interface is not up"
 	case chosen[0].rank.compare(c.rank) != 0:
 		out.Message = "hidden by the route to " + strings.ToLower(chosenType(chosen[0])) + " " + chosen[0].target
+	case !c.active() && chosen[0].active():
+		out.Message = "its tunnels are being drained"
 	default:
 		out.Installed = true
 	}

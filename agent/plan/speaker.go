@@ -30,17 +30,26 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 			med := spec.GetMed()
 			n.MED = &med
 		}
+		if t.draining() {
+			worsen(&n)
+			n.Mute = t.withdrawn()
+		}
 		s.Neighbors = append(s.Neighbors, n)
 	}
+	leaving := g.leaving(run)
 	for i := range g.Attachments {
 		a := &g.Attachments[i]
 		if !a.Peer.IsValid() || !run.Members[a.Interface] {
 			continue
 		}
-		s.Neighbors = append(s.Neighbors, bgp.Neighbor{
+		n := bgp.Neighbor{
 			Name: AttachmentNeighbor(a.Name), Kind: bgp.Fabric, Address: a.Peer, PeerASN: a.PeerASN, Password: a.PeerPassword,
 			IPv4: g.IPv4, IPv6: g.IPv6, Accept: a.Prefixes,
-		})
+		}
+		if leaving {
+			worsen(&n)
+		}
+		s.Neighbors = append(s.Neighbors, n)
 	}
 	fabric := slices.ContainsFunc(s.Neighbors, func(n bgp.Neighbor) bool { return n.Kind == bgp.Fabric })
 	s.Announcements = g.announcements(routing, fabric)
@@ -69,6 +78,9 @@ func (g *Gateway) announcements(routing Routing, fabric bool) []bgp.Announcement
 			}
 			continue
 		}
+		if !slices.ContainsFunc(carrying(chosen), func(m member) bool { return m.announced }) {
+			continue
+		}
 		var path []uint32
 		if r.source == sourceEBGP {
 			if path = chosen[0].announcedPath(); path == nil {
@@ -90,8 +102,8 @@ func (g *Gateway) announcements(routing Routing, fabric bool) []bgp.Announcement
 
 // announcedPath is the AS_PATH of the first of the equal paths that carries traffic; nil when there is none.
 func (c candidate) announcedPath() []uint32 {
-	for _, m := range c.members {
-		if m.usable && len(m.asPath) > 0 {
+	for _, m := range carrying([]candidate{c}) {
+		if len(m.asPath) > 0 {
 			return m.asPath
 		}
 	}

@@ -125,6 +125,9 @@ func writeSpeaker(b *strings.Builder, s bgp.Speaker) {
 		if n.Prepend != 0 {
 			fmt.Fprintf(b, " prepend %d", n.Prepend)
 		}
+		if n.Mute {
+			b.WriteString(" mute")
+		}
 		if n.Password.IsSet() {
 			b.WriteString(" md5")
 		}

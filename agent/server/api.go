@@ -17,16 +17,18 @@ import (
 )
 
 // APIHandler returns the handler of AgentService in the gRPC, gRPC-Web and Connect protocols; Connect takes plain JSON in a POST, and
-// in a GET. view returns the newest published View; while it returns nil every call answers with the code unavailable.
-func APIHandler(view func() *status.View) http.Handler {
+// in a GET. view returns the newest published View; while it returns nil every question answers with the code unavailable. control may
+// be nil: then nothing can be changed.
+func APIHandler(view func() *status.View, control Control) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(apiv1connect.NewAgentServiceHandler(&api{view: view}))
-	return mux
+	mux.Handle(apiv1connect.NewAgentServiceHandler(&api{view: view, control: control}))
+	return withoutDeadlines(mux)
 }
 
 // api implements apiv1connect.AgentServiceHandler. Messages of the View go out as they are: encoding only reads them.
 type api struct {
-	view func() *status.View
+	view    func() *status.View
+	control Control
 }
 
 var _ apiv1connect.AgentServiceHandler = (*api)(nil)

@@ -1,3 +1,3 @@
-// Package server answers questions about the running agent: the local API (AgentService) on a unix socket, and health and metrics over
-// TCP. It only reads the published status.View; nothing here can change a tunnel, and no request reaches charon, netlink or BGP.
+// Package server is the local API (AgentService) on a unix socket, and health and metrics over TCP. Questions are answered from the
+// published status.View, so no question reaches charon, netlink or BGP. What operators change goes to [Control].
 package server

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// shutdownGrace is how long running requests may take after the end was asked for. They only read a snapshot, so what takes longer
-	// is a client that does not read.
+	// shutdownGrace is how long running requests may take after the end was asked for. They take moments, and
+	// streams end by themselves, so what takes longer is a client that does not read.
 	shutdownGrace = 3 * time.Second
 	// headerTimeout and idleTimeout keep dead clients from holding connections.
 	headerTimeout = 5 * time.Second
@@ -31,6 +31,8 @@ const (
 type Config struct {
 	// View returns the newest published View, or nil before there is one.
 	View func() *status.View
+	// Control carries out changes; nil when nothing can be changed.
+	Control Control
 	// Metrics serves the metrics.
 	Metrics http.Handler
 	// Log gets faults of connections at debug level.
@@ -45,7 +47,7 @@ type Server struct {
 
 // New returns a Server; it does nothing before Serve.
 func New(c Config) *Server {
-	return &Server{api: APIHandler(c.View), health: HealthHandler(c.View, c.Metrics), log: c.Log}
+	return &Server{api: APIHandler(c.View, c.Control), health: HealthHandler(c.View, c.Metrics), log: c.Log}
 }
 
 // Serve answers on both listeners until ctx ends, then lets running requests finish for at most three seconds, and returns nil. It
@@ -70,6 +72,9 @@ func (s *Server) start(ctx context.Context, g *errgroup.Group, what string, l ne
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.With("server", what).Handler(), slog.LevelDebug),
 		Protocols:         protocols(),
+		// Streams end with the server.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withPeer,
 	}
 	g.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {

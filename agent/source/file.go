@@ -29,7 +29,9 @@ type FileOptions struct {
 	Load func(dir string) (*apiv1.Set, []*apiv1.Finding)
 	// Changed, when set, is called after each change of Status, from Run's goroutine.
 	Changed func(*apiv1.SourceStatus)
-	Log     *slog.Logger
+	// LocallyDown, when set, says that a tunnel was taken down on this host: for rules about changes it counts as admin DOWN.
+	LocallyDown func(tunnel string) bool
+	Log         *slog.Logger
 	// Debounce is how long the folder must have been quiet before it is read; 0: 100 ms. Steady writing delays a reading by ten
 	// times as much at most.
 	Debounce time.Duration
@@ -137,7 +139,7 @@ func (f *File) loop(ctx context.Context, hints <-chan struct{}, watch func(), em
 func (f *File) read(emit func(*apiv1.Set)) {
 	set, findings := f.opts.Load(f.opts.Dir)
 	if set != nil {
-		findings = append(slices.Clone(findings), apiv1.AdmitChange(f.last, set)...)
+		findings = append(slices.Clone(findings), apiv1.AdmitChange(f.inForce(), set)...)
 	}
 	switch {
 	case set == nil || apiv1.Refused(findings):
@@ -156,6 +158,14 @@ func (f *File) read(emit func(*apiv1.Set)) {
 		})
 		emit(set)
 	}
+}
+
+// inForce is the Set in force as the rules about changes see it.
+func (f *File) inForce() *apiv1.Set {
+	if f.last == nil || f.opts.LocallyDown == nil {
+		return f.last
+	}
+	return f.last.WithDown(f.opts.LocallyDown)
 }
 
 // settle publishes the outcome of a reading and logs it when it differs from the one before.

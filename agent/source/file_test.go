@@ -31,6 +31,7 @@ type bench struct {
 	watched  int
 	emitted  []*apiv1.Set
 	changes  []*apiv1.SourceStatus
+	down     []string
 	start    time.Time
 }
 
@@ -47,6 +48,11 @@ func inBench(t *testing.T, test func(*testing.T, *bench)) {
 					t.Error("the folder was read before it was watched")
 				}
 				return b.set, b.findings
+			},
+			LocallyDown: func(tunnel string) bool {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return slices.Contains(b.down, tunnel)
 			},
 			Changed: func(s *apiv1.SourceStatus) {
 				b.mu.Lock()
@@ -243,6 +249,31 @@ func TestWithoutNotificationsTheIntervalDoes(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// TestLocallyDownTunnelMayBeRemoved: what an operator took down on this host is DOWN for the rules about changes.
+func TestLocallyDownTunnelMayBeRemoved(t *testing.T) {
+	inBench(t, func(t *testing.T, b *bench) {
+		both, one := set("t1", "t2"), set("t1")
+		b.mu.Lock()
+		b.set = both
+		b.mu.Unlock()
+		b.after(time.Second)
+		b.expect(t, 2, set("t1"), both)
+		b.mu.Lock()
+		b.set = one
+		b.mu.Unlock()
+		b.after(time.Second)
+		b.expect(t, 3, set("t1"), both)
+		b.mu.Lock()
+		b.down = []string{"t2"}
+		b.mu.Unlock()
+		b.after(time.Second)
+		b.expect(t, 4, set("t1"), both, one)
+		if both.Tunnels["t2"].GetSpec().GetAdminState() != apiv1.AdminStateUp {
+			t.Error("the Set in force was changed")
 		}
 	})
 }

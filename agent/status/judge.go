@@ -3,6 +3,7 @@ package status
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -17,6 +18,8 @@ import (
 // Layers is what the drivers know of one tunnel, from the operator's wish down to the probe.
 type Layers struct {
 	AdminUp bool
+	// Local is what an operator changed on this host, nil for nothing; AdminUp takes it into account.
+	Local *apiv1.LocalChange
 	// Initiate is false where the tunnel waits for the customer.
 	Initiate bool
 	Charon   charon.State
@@ -66,6 +69,8 @@ func down(reason, format string, args ...any) Judgement {
 func Judge(l Layers, past Past, now time.Time) Judgement {
 	held := Held(l, past, now)
 	switch {
+	case !l.AdminUp && apiv1.LocallyDown(l.Local):
+		return down(apiv1.ReasonAdminDown, "%s on this host by %s", strings.ToLower(l.Local.GetState()), l.Local.GetBy())
 	case !l.AdminUp:
 		return down(apiv1.ReasonAdminDown, "adminState is DOWN")
 	case !l.Charon.Connected && !held:

@@ -9,6 +9,7 @@ package apiv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -68,6 +69,10 @@ type GetHostResponse struct {
 	Ready           bool                   `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`
 	Source          *SourceStatus          `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
 	Started         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=started,proto3" json:"started,omitempty"`
+	// What is wrong with the agent's own files.
+	Conditions []*Condition `protobuf:"bytes,9,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// Set while the whole host is drained.
+	Local *LocalChange `protobuf:"bytes,10,opt,name=local,proto3" json:"local,omitempty"`
 	// True when charon has ML-KEM, false also while that is not known.
 	CharonMlKem bool `protobuf:"varint,20,opt,name=charon_ml_kem,json=charonMlKem,proto3" json:"charon_ml_kem,omitempty"`
 	// What the kernel counts in /proc/net/xfrm_stat since the host booted, by the kernel's names; empty where it does not count.
@@ -158,6 +163,20 @@ func (x *GetHostResponse) GetSource() *SourceStatus {
 func (x *GetHostResponse) GetStarted() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Started
+	}
+	return nil
+}
+
+func (x *GetHostResponse) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+func (x *GetHostResponse) GetLocal() *LocalChange {
+	if x != nil {
+		return x.Local
 	}
 	return nil
 }
@@ -857,12 +876,331 @@ func (x *ListRoutesResponse) GetItems() []*Route {
 	return nil
 }
 
+type ChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for the whole host.
+	Tunnel string `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// DISABLE, ENABLE or ABORT: the end of a drain that has not taken the tunnel down yet.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Also when no other tunnel of the connection is known to be up.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Tunnels of other hosts that the caller knows to be up.
+	UpElsewhere   []string `protobuf:"bytes,4,rep,name=up_elsewhere,json=upElsewhere,proto3" json:"up_elsewhere,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeRequest) Reset() {
+	*x = ChangeRequest{}
+	mi := &file_api_v1_agent_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeRequest) ProtoMessage() {}
+
+func (x *ChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeRequest.ProtoReflect.Descriptor instead.
+func (*ChangeRequest) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ChangeRequest) GetTunnel() string {
+	if x != nil {
+		return x.Tunnel
+	}
+	return ""
+}
+
+func (x *ChangeRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ChangeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *ChangeRequest) GetUpElsewhere() []string {
+	if x != nil {
+		return x.UpElsewhere
+	}
+	return nil
+}
+
+type ChangeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each tunnel that was changed, by name.
+	Tunnels []*ChangedTunnel `protobuf:"bytes,1,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	// What the operator should know.
+	Notes         []string `protobuf:"bytes,2,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeResponse) Reset() {
+	*x = ChangeResponse{}
+	mi := &file_api_v1_agent_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeResponse) ProtoMessage() {}
+
+func (x *ChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeResponse.ProtoReflect.Descriptor instead.
+func (*ChangeResponse) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ChangeResponse) GetTunnels() []*ChangedTunnel {
+	if x != nil {
+		return x.Tunnels
+	}
+	return nil
+}
+
+func (x *ChangeResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type ChangedTunnel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Unset when the tunnel is as its manifest says again.
+	Local         *LocalChange `protobuf:"bytes,2,opt,name=local,proto3" json:"local,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangedTunnel) Reset() {
+	*x = ChangedTunnel{}
+	mi := &file_api_v1_agent_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangedTunnel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangedTunnel) ProtoMessage() {}
+
+func (x *ChangedTunnel) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangedTunnel.ProtoReflect.Descriptor instead.
+func (*ChangedTunnel) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ChangedTunnel) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ChangedTunnel) GetLocal() *LocalChange {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+type DrainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for the whole host.
+	Tunnel string `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// How long to wait for traffic to end; 0 for the default of one minute.
+	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Force         bool                 `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	UpElsewhere   []string             `protobuf:"bytes,4,rep,name=up_elsewhere,json=upElsewhere,proto3" json:"up_elsewhere,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_api_v1_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DrainRequest) GetTunnel() string {
+	if x != nil {
+		return x.Tunnel
+	}
+	return ""
+}
+
+func (x *DrainRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *DrainRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *DrainRequest) GetUpElsewhere() []string {
+	if x != nil {
+		return x.UpElsewhere
+	}
+	return nil
+}
+
+// DrainProgress is one step of one tunnel.
+type DrainProgress struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Time   *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Tunnel string                 `protobuf:"bytes,2,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// NOTE, ANNOUNCED_WORSE, WITHDRAWN, QUIET, DOWN, TIMED_OUT or ABORTED; the last three end the tunnel's drain.
+	Stage         string `protobuf:"bytes,3,opt,name=stage,proto3" json:"stage,omitempty"`
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainProgress) Reset() {
+	*x = DrainProgress{}
+	mi := &file_api_v1_agent_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainProgress) ProtoMessage() {}
+
+func (x *DrainProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainProgress.ProtoReflect.Descriptor instead.
+func (*DrainProgress) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DrainProgress) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *DrainProgress) GetTunnel() string {
+	if x != nil {
+		return x.Tunnel
+	}
+	return ""
+}
+
+func (x *DrainProgress) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *DrainProgress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_api_v1_agent_proto protoreflect.FileDescriptor
 
 const file_api_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x12api/v1/agent.proto\x12\vbordergw.v1\x1a\x16api/v1/resources.proto\x1a\x13api/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHostRequest\"\xe0\x03\n" +
+	"\x12api/v1/agent.proto\x12\vbordergw.v1\x1a\x16api/v1/resources.proto\x1a\x13api/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
+	"\x0eGetHostRequest\"\xc8\x04\n" +
 	"\x0fGetHostResponse\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1c\n" +
@@ -871,7 +1209,12 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x10charon_connected\x18\x05 \x01(\bR\x0fcharonConnected\x12\x14\n" +
 	"\x05ready\x18\x06 \x01(\bR\x05ready\x121\n" +
 	"\x06source\x18\a \x01(\v2\x19.bordergw.v1.SourceStatusR\x06source\x124\n" +
-	"\astarted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\"\n" +
+	"\astarted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x126\n" +
+	"\n" +
+	"conditions\x18\t \x03(\v2\x16.bordergw.v1.ConditionR\n" +
+	"conditions\x12.\n" +
+	"\x05local\x18\n" +
+	" \x01(\v2\x18.bordergw.v1.LocalChangeR\x05local\x12\"\n" +
 	"\rcharon_ml_kem\x18\x14 \x01(\bR\vcharonMlKem\x12M\n" +
 	"\vxfrm_errors\x18\x15 \x03(\v2,.bordergw.v1.GetHostResponse.XfrmErrorsEntryR\n" +
 	"xfrmErrors\x1a=\n" +
@@ -919,7 +1262,28 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x11ListRoutesRequest\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\">\n" +
 	"\x12ListRoutesResponse\x12(\n" +
-	"\x05items\x18\x01 \x03(\v2\x12.bordergw.v1.RouteR\x05items2\x92\x04\n" +
+	"\x05items\x18\x01 \x03(\v2\x12.bordergw.v1.RouteR\x05items\"x\n" +
+	"\rChangeRequest\x12\x16\n" +
+	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12!\n" +
+	"\fup_elsewhere\x18\x04 \x03(\tR\vupElsewhere\"\\\n" +
+	"\x0eChangeResponse\x124\n" +
+	"\atunnels\x18\x01 \x03(\v2\x1a.bordergw.v1.ChangedTunnelR\atunnels\x12\x14\n" +
+	"\x05notes\x18\x02 \x03(\tR\x05notes\"S\n" +
+	"\rChangedTunnel\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\x05local\x18\x02 \x01(\v2\x18.bordergw.v1.LocalChangeR\x05local\"\x94\x01\n" +
+	"\fDrainRequest\x12\x16\n" +
+	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12!\n" +
+	"\fup_elsewhere\x18\x04 \x03(\tR\vupElsewhere\"\x87\x01\n" +
+	"\rDrainProgress\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06tunnel\x18\x02 \x01(\tR\x06tunnel\x12\x14\n" +
+	"\x05stage\x18\x03 \x01(\tR\x05stage\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage2\x9c\x05\n" +
 	"\fAgentService\x12I\n" +
 	"\aGetHost\x12\x1b.bordergw.v1.GetHostRequest\x1a\x1c.bordergw.v1.GetHostResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\fListGateways\x12 .bordergw.v1.ListGatewaysRequest\x1a!.bordergw.v1.ListGatewaysResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -927,7 +1291,9 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\vListTunnels\x12\x1f.bordergw.v1.ListTunnelsRequest\x1a .bordergw.v1.ListTunnelsResponse\"\x03\x90\x02\x01\x12O\n" +
 	"\tGetTunnel\x12\x1d.bordergw.v1.GetTunnelRequest\x1a\x1e.bordergw.v1.GetTunnelResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\n" +
-	"ListRoutes\x12\x1e.bordergw.v1.ListRoutesRequest\x1a\x1f.bordergw.v1.ListRoutesResponse\"\x03\x90\x02\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
+	"ListRoutes\x12\x1e.bordergw.v1.ListRoutesRequest\x1a\x1f.bordergw.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12F\n" +
+	"\x06Change\x12\x1a.bordergw.v1.ChangeRequest\x1a\x1b.bordergw.v1.ChangeResponse\"\x03\x90\x02\x02\x12@\n" +
+	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
 	file_api_v1_agent_proto_rawDescOnce sync.Once
@@ -941,7 +1307,7 @@ func file_api_v1_agent_proto_rawDescGZIP() []byte {
 	return file_api_v1_agent_proto_rawDescData
 }
 
-var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_api_v1_agent_proto_goTypes = []any{
 	(*GetHostRequest)(nil),          // 0: bordergw.v1.GetHostRequest
 	(*GetHostResponse)(nil),         // 1: bordergw.v1.GetHostResponse
@@ -958,50 +1324,68 @@ var file_api_v1_agent_proto_goTypes = []any{
 	(*GetTunnelResponse)(nil),       // 12: bordergw.v1.GetTunnelResponse
 	(*ListRoutesRequest)(nil),       // 13: bordergw.v1.ListRoutesRequest
 	(*ListRoutesResponse)(nil),      // 14: bordergw.v1.ListRoutesResponse
-	nil,                             // 15: bordergw.v1.GetHostResponse.XfrmErrorsEntry
-	(*timestamppb.Timestamp)(nil),   // 16: google.protobuf.Timestamp
-	(*BorderGateway)(nil),           // 17: bordergw.v1.BorderGateway
-	(*VPNConnection)(nil),           // 18: bordergw.v1.VPNConnection
-	(*CustomerGateway)(nil),         // 19: bordergw.v1.CustomerGateway
-	(*VPNTunnel)(nil),               // 20: bordergw.v1.VPNTunnel
-	(*LogEntry)(nil),                // 21: bordergw.v1.LogEntry
-	(*Route)(nil),                   // 22: bordergw.v1.Route
+	(*ChangeRequest)(nil),           // 15: bordergw.v1.ChangeRequest
+	(*ChangeResponse)(nil),          // 16: bordergw.v1.ChangeResponse
+	(*ChangedTunnel)(nil),           // 17: bordergw.v1.ChangedTunnel
+	(*DrainRequest)(nil),            // 18: bordergw.v1.DrainRequest
+	(*DrainProgress)(nil),           // 19: bordergw.v1.DrainProgress
+	nil,                             // 20: bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
+	(*Condition)(nil),               // 22: bordergw.v1.Condition
+	(*LocalChange)(nil),             // 23: bordergw.v1.LocalChange
+	(*BorderGateway)(nil),           // 24: bordergw.v1.BorderGateway
+	(*VPNConnection)(nil),           // 25: bordergw.v1.VPNConnection
+	(*CustomerGateway)(nil),         // 26: bordergw.v1.CustomerGateway
+	(*VPNTunnel)(nil),               // 27: bordergw.v1.VPNTunnel
+	(*LogEntry)(nil),                // 28: bordergw.v1.LogEntry
+	(*Route)(nil),                   // 29: bordergw.v1.Route
+	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
 }
 var file_api_v1_agent_proto_depIdxs = []int32{
 	2,  // 0: bordergw.v1.GetHostResponse.source:type_name -> bordergw.v1.SourceStatus
-	16, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
-	15, // 2: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
-	16, // 3: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
-	3,  // 4: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
-	16, // 5: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
-	16, // 6: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
-	16, // 7: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
-	17, // 8: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
-	8,  // 9: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
-	18, // 10: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
-	19, // 11: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	20, // 12: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
-	20, // 13: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
-	20, // 14: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
-	21, // 15: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
-	22, // 16: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
-	0,  // 17: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
-	4,  // 18: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
-	6,  // 19: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
-	9,  // 20: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
-	11, // 21: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
-	13, // 22: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
-	1,  // 23: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
-	5,  // 24: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
-	7,  // 25: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
-	10, // 26: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
-	12, // 27: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
-	14, // 28: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	21, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
+	22, // 2: bordergw.v1.GetHostResponse.conditions:type_name -> bordergw.v1.Condition
+	23, // 3: bordergw.v1.GetHostResponse.local:type_name -> bordergw.v1.LocalChange
+	20, // 4: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	21, // 5: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
+	3,  // 6: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
+	21, // 7: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
+	21, // 8: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
+	21, // 9: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
+	24, // 10: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
+	8,  // 11: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
+	25, // 12: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
+	26, // 13: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	27, // 14: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
+	27, // 15: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
+	27, // 16: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
+	28, // 17: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
+	29, // 18: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
+	17, // 19: bordergw.v1.ChangeResponse.tunnels:type_name -> bordergw.v1.ChangedTunnel
+	23, // 20: bordergw.v1.ChangedTunnel.local:type_name -> bordergw.v1.LocalChange
+	30, // 21: bordergw.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	21, // 22: bordergw.v1.DrainProgress.time:type_name -> google.protobuf.Timestamp
+	0,  // 23: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
+	4,  // 24: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
+	6,  // 25: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
+	9,  // 26: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
+	11, // 27: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
+	13, // 28: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
+	15, // 29: bordergw.v1.AgentService.Change:input_type -> bordergw.v1.ChangeRequest
+	18, // 30: bordergw.v1.AgentService.Drain:input_type -> bordergw.v1.DrainRequest
+	1,  // 31: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
+	5,  // 32: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
+	7,  // 33: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
+	10, // 34: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
+	12, // 35: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
+	14, // 36: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
+	16, // 37: bordergw.v1.AgentService.Change:output_type -> bordergw.v1.ChangeResponse
+	19, // 38: bordergw.v1.AgentService.Drain:output_type -> bordergw.v1.DrainProgress
+	31, // [31:39] is the sub-list for method output_type
+	23, // [23:31] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_agent_proto_init() }
@@ -1017,7 +1401,7 @@ func file_api_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_agent_proto_rawDesc), len(file_api_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

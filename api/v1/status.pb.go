@@ -424,6 +424,8 @@ type VPNTunnelStatus struct {
 	InterfaceName string `protobuf:"bytes,17,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
 	IfId          uint32 `protobuf:"varint,18,opt,name=if_id,json=ifId,proto3" json:"if_id,omitempty"`
 	Mtu           uint32 `protobuf:"varint,19,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// What an operator changed on the host; unset when nothing.
+	Local *LocalChange `protobuf:"bytes,20,opt,name=local,proto3" json:"local,omitempty"`
 	// OFF, DOWN, INIT or UP (RFC 5880 §6.2). Like bgp it does not decide running; while an armed session is not UP, nothing is routed
 	// over the tunnel.
 	Bfd           string      `protobuf:"bytes,30,opt,name=bfd,proto3" json:"bfd,omitempty"`
@@ -595,6 +597,13 @@ func (x *VPNTunnelStatus) GetMtu() uint32 {
 	return 0
 }
 
+func (x *VPNTunnelStatus) GetLocal() *LocalChange {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
 func (x *VPNTunnelStatus) GetBfd() string {
 	if x != nil {
 		return x.Bfd
@@ -716,6 +725,105 @@ func (x *BFDSession) GetDowns() uint64 {
 	return 0
 }
 
+// LocalChange is what an operator did to a tunnel on its host. Manifests know nothing of it, and it outlives the agent.
+type LocalChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// DISABLED: taken down at once. DRAINING: traffic is being moved away, the tunnel is still up. DRAINED: taken down after that.
+	State string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// The user who asked.
+	By string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// While DRAINING: ANNOUNCED_WORSE, WITHDRAWN or TIMED_OUT.
+	Stage string `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`
+	// Until when a drain waits for traffic to end.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// One sentence for people.
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// It is part of a change of the whole host.
+	Host          bool `protobuf:"varint,7,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocalChange) Reset() {
+	*x = LocalChange{}
+	mi := &file_api_v1_status_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocalChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocalChange) ProtoMessage() {}
+
+func (x *LocalChange) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_status_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocalChange.ProtoReflect.Descriptor instead.
+func (*LocalChange) Descriptor() ([]byte, []int) {
+	return file_api_v1_status_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LocalChange) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *LocalChange) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *LocalChange) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *LocalChange) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *LocalChange) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *LocalChange) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *LocalChange) GetHost() bool {
+	if x != nil {
+		return x.Host
+	}
+	return false
+}
+
 type ChildSA struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// charon's unique id.
@@ -733,7 +841,7 @@ type ChildSA struct {
 
 func (x *ChildSA) Reset() {
 	*x = ChildSA{}
-	mi := &file_api_v1_status_proto_msgTypes[6]
+	mi := &file_api_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +853,7 @@ func (x *ChildSA) String() string {
 func (*ChildSA) ProtoMessage() {}
 
 func (x *ChildSA) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[6]
+	mi := &file_api_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +866,7 @@ func (x *ChildSA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildSA.ProtoReflect.Descriptor instead.
 func (*ChildSA) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ChildSA) GetUniqueId() uint32 {
@@ -828,7 +936,7 @@ type Negotiated struct {
 
 func (x *Negotiated) Reset() {
 	*x = Negotiated{}
-	mi := &file_api_v1_status_proto_msgTypes[7]
+	mi := &file_api_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +948,7 @@ func (x *Negotiated) String() string {
 func (*Negotiated) ProtoMessage() {}
 
 func (x *Negotiated) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[7]
+	mi := &file_api_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +961,7 @@ func (x *Negotiated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Negotiated.ProtoReflect.Descriptor instead.
 func (*Negotiated) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Negotiated) GetIkeVersion() uint32 {
@@ -943,7 +1051,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_api_v1_status_proto_msgTypes[8]
+	mi := &file_api_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1063,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[8]
+	mi := &file_api_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1076,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Counters) GetBytesIn() uint64 {
@@ -1105,7 +1213,7 @@ type XfrmErrors struct {
 
 func (x *XfrmErrors) Reset() {
 	*x = XfrmErrors{}
-	mi := &file_api_v1_status_proto_msgTypes[9]
+	mi := &file_api_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1225,7 @@ func (x *XfrmErrors) String() string {
 func (*XfrmErrors) ProtoMessage() {}
 
 func (x *XfrmErrors) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[9]
+	mi := &file_api_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1238,7 @@ func (x *XfrmErrors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use XfrmErrors.ProtoReflect.Descriptor instead.
 func (*XfrmErrors) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *XfrmErrors) GetOutsideWindow() uint64 {
@@ -1173,7 +1281,7 @@ type BGPSession struct {
 
 func (x *BGPSession) Reset() {
 	*x = BGPSession{}
-	mi := &file_api_v1_status_proto_msgTypes[10]
+	mi := &file_api_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1293,7 @@ func (x *BGPSession) String() string {
 func (*BGPSession) ProtoMessage() {}
 
 func (x *BGPSession) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[10]
+	mi := &file_api_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1306,7 @@ func (x *BGPSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BGPSession.ProtoReflect.Descriptor instead.
 func (*BGPSession) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BGPSession) GetState() string {
@@ -1282,7 +1390,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_api_v1_status_proto_msgTypes[11]
+	mi := &file_api_v1_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1402,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[11]
+	mi := &file_api_v1_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1415,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{11}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -1347,7 +1455,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_api_v1_status_proto_msgTypes[12]
+	mi := &file_api_v1_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1467,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[12]
+	mi := &file_api_v1_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1480,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{12}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Route) GetGateway() string {
@@ -1456,7 +1564,7 @@ type NextHop struct {
 
 func (x *NextHop) Reset() {
 	*x = NextHop{}
-	mi := &file_api_v1_status_proto_msgTypes[13]
+	mi := &file_api_v1_status_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1576,7 @@ func (x *NextHop) String() string {
 func (*NextHop) ProtoMessage() {}
 
 func (x *NextHop) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_status_proto_msgTypes[13]
+	mi := &file_api_v1_status_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1589,7 @@ func (x *NextHop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextHop.ProtoReflect.Descriptor instead.
 func (*NextHop) Descriptor() ([]byte, []int) {
-	return file_api_v1_status_proto_rawDescGZIP(), []int{13}
+	return file_api_v1_status_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NextHop) GetTunnel() string {
@@ -1547,7 +1655,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"tunnels_up\x18\x04 \x01(\rR\ttunnelsUp\x12\x18\n" +
 	"\atunnels\x18\x05 \x01(\rR\atunnels\x12\x1a\n" +
 	"\bmessages\x18\x06 \x03(\tR\bmessages\x12(\n" +
-	"\x10one_more_failure\x18\a \x03(\tR\x0eoneMoreFailure\"\xd2\x05\n" +
+	"\x10one_more_failure\x18\a \x03(\tR\x0eoneMoreFailure\"\x82\x06\n" +
 	"\x0fVPNTunnelStatus\x12\x14\n" +
 	"\x05admin\x18\x01 \x01(\tR\x05admin\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\tR\arunning\x12\x16\n" +
@@ -1573,7 +1681,8 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"conditions\x12%\n" +
 	"\x0einterface_name\x18\x11 \x01(\tR\rinterfaceName\x12\x13\n" +
 	"\x05if_id\x18\x12 \x01(\rR\x04ifId\x12\x10\n" +
-	"\x03mtu\x18\x13 \x01(\rR\x03mtu\x12\x10\n" +
+	"\x03mtu\x18\x13 \x01(\rR\x03mtu\x12.\n" +
+	"\x05local\x18\x14 \x01(\v2\x18.bordergw.v1.LocalChangeR\x05local\x12\x10\n" +
 	"\x03bfd\x18\x1e \x01(\tR\x03bfd\x128\n" +
 	"\vbfd_session\x18\x1f \x01(\v2\x17.bordergw.v1.BFDSessionR\n" +
 	"bfdSession\"\xa9\x02\n" +
@@ -1587,7 +1696,15 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x05armed\x18\x05 \x01(\bR\x05armed\x127\n" +
 	"\tdetection\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\tdetection\x125\n" +
 	"\binterval\x18\a \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x14\n" +
-	"\x05downs\x18\b \x01(\x04R\x05downs\"\xe0\x01\n" +
+	"\x05downs\x18\b \x01(\x04R\x05downs\"\xe1\x01\n" +
+	"\vLocalChange\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x14\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\x126\n" +
+	"\bdeadline\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12\x12\n" +
+	"\x04host\x18\a \x01(\bR\x04host\"\xe0\x01\n" +
 	"\aChildSA\x12\x1b\n" +
 	"\tunique_id\x18\x01 \x01(\rR\buniqueId\x12\"\n" +
 	"\rike_unique_id\x18\x02 \x01(\rR\vikeUniqueId\x12\x14\n" +
@@ -1690,7 +1807,7 @@ func file_api_v1_status_proto_rawDescGZIP() []byte {
 	return file_api_v1_status_proto_rawDescData
 }
 
-var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_api_v1_status_proto_goTypes = []any{
 	(*Condition)(nil),             // 0: bordergw.v1.Condition
 	(*BorderGatewayStatus)(nil),   // 1: bordergw.v1.BorderGatewayStatus
@@ -1698,45 +1815,49 @@ var file_api_v1_status_proto_goTypes = []any{
 	(*VPNConnectionStatus)(nil),   // 3: bordergw.v1.VPNConnectionStatus
 	(*VPNTunnelStatus)(nil),       // 4: bordergw.v1.VPNTunnelStatus
 	(*BFDSession)(nil),            // 5: bordergw.v1.BFDSession
-	(*ChildSA)(nil),               // 6: bordergw.v1.ChildSA
-	(*Negotiated)(nil),            // 7: bordergw.v1.Negotiated
-	(*Counters)(nil),              // 8: bordergw.v1.Counters
-	(*XfrmErrors)(nil),            // 9: bordergw.v1.XfrmErrors
-	(*BGPSession)(nil),            // 10: bordergw.v1.BGPSession
-	(*LogEntry)(nil),              // 11: bordergw.v1.LogEntry
-	(*Route)(nil),                 // 12: bordergw.v1.Route
-	(*NextHop)(nil),               // 13: bordergw.v1.NextHop
-	nil,                           // 14: bordergw.v1.Counters.FailuresEntry
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*LocalChange)(nil),           // 6: bordergw.v1.LocalChange
+	(*ChildSA)(nil),               // 7: bordergw.v1.ChildSA
+	(*Negotiated)(nil),            // 8: bordergw.v1.Negotiated
+	(*Counters)(nil),              // 9: bordergw.v1.Counters
+	(*XfrmErrors)(nil),            // 10: bordergw.v1.XfrmErrors
+	(*BGPSession)(nil),            // 11: bordergw.v1.BGPSession
+	(*LogEntry)(nil),              // 12: bordergw.v1.LogEntry
+	(*Route)(nil),                 // 13: bordergw.v1.Route
+	(*NextHop)(nil),               // 14: bordergw.v1.NextHop
+	nil,                           // 15: bordergw.v1.Counters.FailuresEntry
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_api_v1_status_proto_depIdxs = []int32{
-	15, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	16, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
 	0,  // 1: bordergw.v1.BorderGatewayStatus.conditions:type_name -> bordergw.v1.Condition
 	2,  // 2: bordergw.v1.BorderGatewayStatus.attachments:type_name -> bordergw.v1.AttachmentStatus
-	15, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
-	15, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
-	6,  // 5: bordergw.v1.VPNTunnelStatus.child_sas:type_name -> bordergw.v1.ChildSA
-	7,  // 6: bordergw.v1.VPNTunnelStatus.negotiated:type_name -> bordergw.v1.Negotiated
-	8,  // 7: bordergw.v1.VPNTunnelStatus.counters:type_name -> bordergw.v1.Counters
-	10, // 8: bordergw.v1.VPNTunnelStatus.bgp_session:type_name -> bordergw.v1.BGPSession
+	16, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
+	16, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
+	7,  // 5: bordergw.v1.VPNTunnelStatus.child_sas:type_name -> bordergw.v1.ChildSA
+	8,  // 6: bordergw.v1.VPNTunnelStatus.negotiated:type_name -> bordergw.v1.Negotiated
+	9,  // 7: bordergw.v1.VPNTunnelStatus.counters:type_name -> bordergw.v1.Counters
+	11, // 8: bordergw.v1.VPNTunnelStatus.bgp_session:type_name -> bordergw.v1.BGPSession
 	0,  // 9: bordergw.v1.VPNTunnelStatus.conditions:type_name -> bordergw.v1.Condition
-	5,  // 10: bordergw.v1.VPNTunnelStatus.bfd_session:type_name -> bordergw.v1.BFDSession
-	15, // 11: bordergw.v1.BFDSession.since:type_name -> google.protobuf.Timestamp
-	16, // 12: bordergw.v1.BFDSession.detection:type_name -> google.protobuf.Duration
-	16, // 13: bordergw.v1.BFDSession.interval:type_name -> google.protobuf.Duration
-	15, // 14: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
-	14, // 15: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
-	16, // 16: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
-	9,  // 17: bordergw.v1.Counters.xfrm_errors:type_name -> bordergw.v1.XfrmErrors
-	15, // 18: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
-	15, // 19: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	13, // 20: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	6,  // 10: bordergw.v1.VPNTunnelStatus.local:type_name -> bordergw.v1.LocalChange
+	5,  // 11: bordergw.v1.VPNTunnelStatus.bfd_session:type_name -> bordergw.v1.BFDSession
+	16, // 12: bordergw.v1.BFDSession.since:type_name -> google.protobuf.Timestamp
+	17, // 13: bordergw.v1.BFDSession.detection:type_name -> google.protobuf.Duration
+	17, // 14: bordergw.v1.BFDSession.interval:type_name -> google.protobuf.Duration
+	16, // 15: bordergw.v1.LocalChange.since:type_name -> google.protobuf.Timestamp
+	16, // 16: bordergw.v1.LocalChange.deadline:type_name -> google.protobuf.Timestamp
+	16, // 17: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
+	15, // 18: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
+	17, // 19: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
+	10, // 20: bordergw.v1.Counters.xfrm_errors:type_name -> bordergw.v1.XfrmErrors
+	16, // 21: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
+	16, // 22: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	14, // 23: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_status_proto_init() }
@@ -1744,14 +1865,14 @@ func file_api_v1_status_proto_init() {
 	if File_api_v1_status_proto != nil {
 		return
 	}
-	file_api_v1_status_proto_msgTypes[8].OneofWrappers = []any{}
+	file_api_v1_status_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_status_proto_rawDesc), len(file_api_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -203,6 +203,8 @@ const (
 	ConditionDraining = "DRAINING"
 	// ConditionConflict: an object that is not ours stands where ours should.
 	ConditionConflict = "CONFLICT"
+	// ConditionLocalState: the file with local changes cannot be used.
+	ConditionLocalState = "LOCAL_STATE_UNUSABLE"
 	// ConditionNotProgrammed: a driver could not apply an object.
 	ConditionNotProgrammed = "NOT_PROGRAMMED"
 	// ConditionRefusedByHost: the host's agent could not take the object over as it is; what it was before is in force.

@@ -134,6 +134,20 @@ func TestExportMatrix(t *testing.T) {
 			b.Errorf("the session was disturbed: %+v", got)
 		}
 	})
+	b.run("a muted neighbor hears nothing, keeps its session, and is heard", func() {
+		since := b.session("gw", "tunnel/2").Since
+		s.Neighbors[1].Mute = true
+		b.apply(s)
+		c2.has()
+		c1.has(toCustomer1...)
+		b.learns("gw", learned...)
+		s.Neighbors[1].Mute = false
+		b.apply(s)
+		matrix()
+		if got := b.session("gw", "tunnel/2"); got.Since != since {
+			b.Errorf("the session was disturbed: %+v", got)
+		}
+	})
 	b.run("transit, but not to whom the route comes from", func() {
 		before := s.Announcements
 		s.Announcements = append(slices.Clone(before), passOn(bgp.Customer, []uint32{65010}, "172.16.0.0/16")...)

@@ -105,7 +105,8 @@ func (b *builder) exportStatements(s bgp.Speaker) {
 		kind     bgp.Kind
 		audience bgp.Audience
 	}{{bgp.Customer, bgp.ToCustomer}, {bgp.Fabric, bgp.ToFabric}} {
-		for i, group := range groups(ofKind(s.Neighbors, side.kind), exportKey(s)) {
+		speaking := slices.DeleteFunc(ofKind(s.Neighbors, side.kind), func(n bgp.Neighbor) bool { return n.Mute })
+		for i, group := range groups(speaking, exportKey(s)) {
 			neighbors := b.neighborSet(fmt.Sprintf("%s-export-%d", side.kind, i), group)
 			for a := 1; a <= localAudience; a++ {
 				if bgp.Audience(a)&side.audience != 0 {

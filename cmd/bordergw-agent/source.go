@@ -47,6 +47,7 @@ func newSource(ctx context.Context, c *apiv1.AgentConfig, host plan.Host, keys *
 		}
 		return source.NewFile(source.FileOptions{
 			Dir: file.GetPath(), Log: around.log, Load: load(c, mlkem, unseal), Changed: func(*apiv1.SourceStatus) { changed() },
+			LocallyDown: func(tunnel string) bool { return around.agent().Local().Down(tunnel) },
 		})
 	}
 	controller := c.GetSource().GetController()

@@ -23,12 +23,15 @@ type content struct {
 	mss4, mss6 map[string]uint16
 	// wire is what is counted of encrypted packets.
 	wire map[flow]bool
+	// watched are the devices whose forwarded packets are counted.
+	watched map[string]bool
 }
 
 func newContent() content {
 	return content{
 		tunnels: make(map[string]bool), guarded: make(map[string]bool), same: make(map[pair]bool),
 		mss4: make(map[string]uint16), mss6: make(map[string]uint16), wire: make(map[flow]bool),
+		watched: make(map[string]bool),
 	}
 }
 
@@ -36,7 +39,8 @@ func (c content) empty() bool { return len(c.tunnels) == 0 }
 
 func (c content) equal(o content) bool {
 	return maps.Equal(c.tunnels, o.tunnels) && maps.Equal(c.guarded, o.guarded) && maps.Equal(c.same, o.same) &&
-		maps.Equal(c.mss4, o.mss4) && maps.Equal(c.mss6, o.mss6) && maps.Equal(c.wire, o.wire)
+		maps.Equal(c.mss4, o.mss4) && maps.Equal(c.mss6, o.mss6) && maps.Equal(c.wire, o.wire) &&
+		maps.Equal(c.watched, o.watched)
 }
 
 // add puts a gateway's tunnels in.
@@ -53,6 +57,9 @@ func (c content) add(g Gateway) {
 		}
 		if t.MSS6 != 0 {
 			c.mss6[t.Interface] = t.MSS6
+		}
+		if t.Watched {
+			c.watched[t.Interface] = true
 		}
 		if e, ok := t.endpoints(); ok {
 			c.wire[flow{e, false}], c.wire[flow{e, true}] = true, true
@@ -78,6 +85,7 @@ func (c content) without(claimed func(device string) bool) content {
 	copyIf(keep.mss4, c.mss4, device)
 	copyIf(keep.mss6, c.mss6, device)
 	copyIf(keep.wire, c.wire, func(flow) bool { return true })
+	copyIf(keep.watched, c.watched, device)
 	return keep
 }
 

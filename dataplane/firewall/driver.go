@@ -27,6 +27,8 @@ type kernel interface {
 	dropped() (Counters, error)
 	// wire reads the counters of encrypted packets; there are none when there is no table.
 	wire() (map[flow]Counters, error)
+	// forwarded reads the counters of watched devices; there are none when there is no table.
+	forwarded() (map[passage]Counters, error)
 	// replace makes the table, or swaps it for the present one, in one transaction.
 	replace(t table) error
 	// update changes the present table's sets and maps in one transaction. It fails when they are not as from says.
@@ -183,6 +185,7 @@ func (d *Driver) wanted() content {
 	copyIf(c.mss4, rest.mss4, all)
 	copyIf(c.mss6, rest.mss6, all)
 	copyIf(c.wire, rest.wire, func(flow) bool { return true })
+	copyIf(c.watched, rest.watched, all)
 	return c
 }
 

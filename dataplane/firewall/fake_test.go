@@ -15,6 +15,7 @@ type fake struct {
 	table    table
 	replaced int // transactions, of either kind
 	wires    map[flow]Counters
+	passed   map[passage]Counters
 	faults   map[string]bool
 	watchers map[chan string]bool
 }
@@ -30,6 +31,7 @@ const (
 	replaceUnconfirmed = "replace takes effect but its acknowledgement is lost"
 	updateFails        = "update fails"
 	updateUnconfirmed  = "update takes effect but its acknowledgement is lost"
+	forwardedFails     = "counters of forwarded packets cannot be read"
 	wireFails          = "counters of encrypted packets cannot be read"
 	eventLost          = "event lost silently"
 	eventsOverflow     = "event buffer overflow"
@@ -71,6 +73,30 @@ func (f *fake) wire() (map[flow]Counters, error) {
 	return out, nil
 }
 
+func (f *fake) forwarded() (map[passage]Counters, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fault(forwardedFails) {
+		return nil, unix.EINTR
+	}
+	out := make(map[passage]Counters)
+	for device := range f.table.content.watched {
+		for _, p := range []passage{{device, false}, {device, true}} {
+			out[p] = f.passed[p]
+		}
+	}
+	return out, nil
+}
+
+// forward is one packet from or to a device.
+func (f *fake) forward(device string, out bool, bytes uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.table.content.watched[device] {
+		f.passed[passage{device, out}] = f.passed[passage{device, out}].plus(Counters{1, bytes})
+	}
+}
+
 // count is one packet each way; packets between endpoints that are in no set count nowhere.
 func (f *fake) count(e Endpoints, in, out uint64) {
 	f.mu.Lock()
@@ -96,7 +122,7 @@ func (f *fake) replace(t table) error {
 	}
 	t.content = t.content.without(func(string) bool { return false }) // a copy
 	f.table, f.present = t, true
-	f.wires = make(map[flow]Counters)
+	f.wires, f.passed = make(map[flow]Counters), make(map[passage]Counters)
 	if f.fault(replaceUnconfirmed) {
 		return unix.ENOBUFS
 	}
@@ -112,6 +138,11 @@ func (f *fake) update(from, to content) error {
 	}
 	if !f.present || !f.table.content.equal(from) {
 		return unix.ENOENT // an element to delete is not there, or one to add is
+	}
+	for w := range f.passed {
+		if !to.watched[w.device] {
+			delete(f.passed, w)
+		}
 	}
 	for w := range f.wires {
 		if !to.wire[w] {

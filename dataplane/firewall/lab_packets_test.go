@@ -177,6 +177,34 @@ func TestLabPackets(t *testing.T) {
 		t.Errorf("dropped: %+v, %v", dropped, err)
 	}
 	t.Logf("dropped: %+v", dropped)
+	if got, err := d.Forwarded(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("forwarded, while nothing is watched: %v, %v", got, err)
+	}
+	gateway.Tunnels[1].Watched = true
+	apply(t, d, gateway)
+	forwarded := func() Traffic {
+		t.Helper()
+		got, err := d.Forwarded(t.Context())
+		if _, ok := got["bgwb"]; err != nil || !ok || len(got) != 1 {
+			t.Fatalf("forwarded: %v, %v", got, err)
+		}
+		return got["bgwb"]
+	}
+	expect("v", "a", "tcp4", true, 1111)
+	// To the gateway itself and from it: nothing is forwarded.
+	run(t, fmt.Sprintf("ip netns exec %s ping -nqc 2 -i 0.2 10.0.2.1", namespaceName("b")))
+	if got := forwarded(); got != (Traffic{}) {
+		t.Errorf("forwarded: %+v, want nothing", got)
+	}
+	expect("v", "b", "tcp4", true, 1222)
+	before := forwarded()
+	if before.In.Packets == 0 || before.Out.Packets == 0 || before.In.Bytes == 0 || before.Out.Bytes == 0 {
+		t.Errorf("forwarded: %+v", before)
+	}
+	expect("b", "v", "tcp6", true, 1440)
+	if after := forwarded(); after.In.Packets <= before.In.Packets || after.Out.Packets <= before.Out.Packets {
+		t.Errorf("forwarded: %+v, before %+v", after, before)
+	}
 	gateway.AllowTransit = true
 	apply(t, d, gateway)
 	expect("a", "c", "tcp4", true, 1111)

@@ -20,22 +20,24 @@ import (
 
 // Names in the table.
 const (
-	setTunnels     = "tunnels"
-	setGuarded     = "guarded"
-	setSame        = "same_connection"
-	mapMSS4        = "mss4"
-	mapMSS6        = "mss6"
-	counterDrops   = "transit_dropped"
-	chainForward   = "forward"
-	chainMSS       = "mss"
-	ifnameSize     = unix.IFNAMSIZ
-	elementsAtOnce = 500 // a list of elements is one attribute, and those have at most 64 KiB
+	setTunnels      = "tunnels"
+	setGuarded      = "guarded"
+	setSame         = "same_connection"
+	mapMSS4         = "mss4"
+	mapMSS6         = "mss6"
+	setForwardedIn  = "forwarded_in"
+	setForwardedOut = "forwarded_out"
+	counterDrops    = "transit_dropped"
+	chainForward    = "forward"
+	chainMSS        = "mss"
+	ifnameSize      = unix.IFNAMSIZ
+	elementsAtOnce  = 500 // a list of elements is one attribute, and those have at most 64 KiB
 )
 
 // rulesMark is the first rule's comment. Raise the number whenever the rules change: the table is then replaced.
 const (
-	rulesMark = "bordergw rules 2"
-	ruleCount = 15
+	rulesMark = "bordergw rules 3"
+	ruleCount = 17
 )
 
 // metaSDIFName is NFT_META_SDIFNAME (include/uapi/linux/netfilter/nf_tables.h): the name of the device that a packet
@@ -65,6 +67,8 @@ func (nft) table() *nftables.Table {
 type sets struct {
 	tunnels, guarded, same, mss4, mss6 *nftables.Set
 	wire                               map[flowKind]*nftables.Set
+	// in and out count what is forwarded from and to watched devices.
+	in, out *nftables.Set
 }
 
 func newSets(t *nftables.Table) sets {
@@ -79,7 +83,13 @@ func newSets(t *nftables.Table) sets {
 	same := devices(setSame)
 	same.KeyType = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
 	same.Concatenation = true
-	return sets{devices(setTunnels), devices(setGuarded), same, sizes(mapMSS4), sizes(mapMSS6), wireSets(t)}
+	counting := func(name string) *nftables.Set {
+		s := devices(name)
+		s.Counter = true
+		return s
+	}
+	return sets{devices(setTunnels), devices(setGuarded), same, sizes(mapMSS4), sizes(mapMSS6), wireSets(t), counting(setForwardedIn),
+		counting(setForwardedOut)}
 }
 
 func ifname(name string) []byte {
@@ -104,7 +114,7 @@ func (k nft) replace(want table) error {
 	c.AddTable(t)
 	c.AddObj(&nftables.CounterObj{Table: t, Name: counterDrops, Packets: want.dropped.Packets, Bytes: want.dropped.Bytes})
 	s := newSets(t)
-	all := slices.AppendSeq([]*nftables.Set{s.tunnels, s.guarded, s.same, s.mss4, s.mss6}, maps.Values(s.wire))
+	all := slices.AppendSeq([]*nftables.Set{s.tunnels, s.guarded, s.same, s.mss4, s.mss6, s.in, s.out}, maps.Values(s.wire))
 	for _, set := range all {
 		if err := c.AddSet(set, nil); err != nil {
 			return fmt.Errorf("set %s: %w", set.Name, err)
@@ -140,6 +150,8 @@ func change(c *nftables.Conn, s sets, from, to content) error {
 		changeSet(c, s.mss4, from.mss4, to.mss4, strings.Compare, sizeElement),
 		changeSet(c, s.mss6, from.mss6, to.mss6, strings.Compare, sizeElement),
 		changeWire(c, s.wire, from.wire, to.wire),
+		changeSet(c, s.in, from.watched, to.watched, strings.Compare, deviceElement),
+		changeSet(c, s.out, from.watched, to.watched, strings.Compare, deviceElement),
 	)
 }
 
@@ -195,6 +207,8 @@ func lookup(s *nftables.Set) expr.Any {
 //	chain mss { type filter hook forward priority mangle; policy accept;
 //	  meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set meta oifname map @mss4
 //	  … meta sdifname map @mss4, and both again for ipv6 and @mss6
+//	  meta sdifname @forwarded_in
+//	  meta oifname @forwarded_out
 //	}
 //	chain forward { type filter hook forward priority filter; policy accept;
 //	  meta sdifname . meta oifname @same_connection accept
@@ -218,6 +232,12 @@ func addRules(c *nftables.Conn, t *nftables.Table, s sets) {
 		for _, device := range []expr.MetaKey{expr.MetaKeyOIFNAME, metaSDIFName} {
 			c.AddRule(&nftables.Rule{Table: t, Chain: mss, Exprs: clamp(f.family, device, f.sizes)})
 		}
+	}
+	for _, x := range []struct {
+		device expr.MetaKey
+		set    *nftables.Set
+	}{{metaSDIFName, s.in}, {expr.MetaKeyOIFNAME, s.out}} {
+		c.AddRule(&nftables.Rule{Table: t, Chain: mss, Exprs: []expr.Any{meta(x.device, reg1), lookup(x.set)}})
 	}
 	forward := chain(chainForward, nftables.ChainPriorityFilter)
 	c.AddRule(&nftables.Rule{

@@ -121,6 +121,8 @@ func readSets(c *nftables.Conn, t *nftables.Table, into content) error {
 					sizes[fromIfname(e.Key)] = binary.BigEndian.Uint16(e.Val)
 				}
 			}
+		case setForwardedIn:
+			take = func(e nftables.SetElement) { into.watched[fromIfname(e.Key)] = true }
 		default:
 			kind, ours := flowKinds()[s.Name]
 			if !ours {

@@ -24,4 +24,6 @@ type Tunnel struct {
 	// Local and Remote are the outer addresses, ours and the customer's as it is seen here. When both are given and of one
 	// family, encrypted packets between them are counted.
 	Local, Remote netip.Addr
+	// Watched has the packets counted that the host forwards from and to this tunnel.
+	Watched bool
 }

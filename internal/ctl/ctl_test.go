@@ -50,20 +50,19 @@ func agents(t *testing.T, views ...*status.View) []string {
 			}
 			continue
 		}
-		serve(t, socket, v)
+		serve(t, socket, server.Config{View: func() *status.View { return v }})
 	}
 	return sockets
 }
 
-func serve(t *testing.T, socket string, v *status.View) {
+func serve(t *testing.T, socket string, c server.Config) {
 	t.Helper()
 	l, err := server.ListenUnix(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server.New(server.Config{
-		View: func() *status.View { return v }, Metrics: http.NotFoundHandler(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+	c.Metrics, c.Log = http.NotFoundHandler(), slog.New(slog.NewTextHandler(io.Discard, nil))
+	s := server.New(c)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l, nil) }()
@@ -147,21 +146,27 @@ func TestGolden(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			r := run(t, agents(t, tc.views()...), strings.Fields(tc.args)...)
-			transcript := fmt.Sprintf("$ bordergwctl %s\nexit code %d\n--- stdout\n%s--- stderr\n%s", tc.args, r.code, r.stdout, r.stderr)
-			path := filepath.Join("testdata", tc.name+".golden")
-			if *update {
-				if err := os.WriteFile(path, []byte(transcript), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), transcript); diff != "" {
-				t.Errorf("%s differs; run the test with -update if that is wanted (-want +got):\n%s", path, diff)
-			}
+			golden(t, tc.name, tc.args, r)
 		})
+	}
+}
+
+// golden compares the transcript of a command with a file.
+func golden(t *testing.T, name, args string, r outcome) {
+	t.Helper()
+	transcript := fmt.Sprintf("$ bordergwctl %s\nexit code %d\n--- stdout\n%s--- stderr\n%s", args, r.code, r.stdout, r.stderr)
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(transcript), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), transcript); diff != "" {
+		t.Errorf("%s differs; run the test with -update if that is wanted (-want +got):\n%s", path, diff)
 	}
 }
 
@@ -301,6 +306,12 @@ func TestUsageErrors(t *testing.T) {
 		"get unknown resource": {[]string{"get", "pods"}, `unknown resource "pods"`},
 		"describe nothing":     {[]string{"describe"}, "name a resource"},
 		"describe no name":     {[]string{"describe", "tunnel"}, "accepts 1 arg"},
+		"disable nothing":      {[]string{"disable"}, "name a resource: tunnel"},
+		"disable a host":       {[]string{"disable", "host"}, `unknown resource "host"`},
+		"drain nothing":        {[]string{"drain"}, "name a resource: tunnel or host"},
+		"drain no name":        {[]string{"drain", "tunnel"}, "accepts 1 arg"},
+		"drain bad timeout":    {[]string{"drain", "tunnel", "x", "--timeout", "0s"}, "--timeout: 0s is not positive"},
+		"enable two hosts":     {[]string{"enable", "host", "a", "b"}, "accepts at most 1 arg"},
 		"describe unknown":     {[]string{"describe", "route", "x"}, `unknown resource "route"`},
 		"unknown flag":         {[]string{"get", "tunnels", "--colour"}, "unknown flag"},
 		"unknown format":       {[]string{"get", "tunnels", "-o", "xml"}, `"xml" is none of table, wide, json, yaml`},

@@ -60,6 +60,9 @@ func describeTunnel(w io.Writer, now clock, r *apiv1.GetTunnelResponse) error {
 	p.line("outer", orDash(spec.GetCloudAddress())+" <-> "+orDash(spec.GetCustomerAddress()))
 	p.line("inside", orDash(spec.GetInside().GetCloud())+" <-> "+orDash(spec.GetInside().GetCustomer()))
 	p.line("running", orDash(st.GetRunning())+" since "+now.since(st.GetSince()))
+	if local := st.GetLocal(); local != nil {
+		p.line("local change", localText(local)+" by "+orDash(local.GetBy())+" since "+now.since(local.GetSince()), local.GetMessage())
+	}
 	if st.GetReason() != "" || st.GetMessage() != "" {
 		p.line("reason", orDash(st.GetReason()))
 		p.line("message", st.GetMessage())

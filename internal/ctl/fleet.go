@@ -72,22 +72,36 @@ func reason(err error) string {
 // ask puts one question to all agents at once and returns the answers in the agents' order. An answer with the code not_found is
 // neither an answer nor a silence: that agent has nothing of the kind.
 func ask[T any](ctx context.Context, f *Fleet, question func(context.Context, apiv1connect.AgentServiceClient) (T, error)) ([]T, []Silence) {
-	answers := make([]T, len(f.agents))
-	errs := make([]error, len(f.agents))
-	var wg sync.WaitGroup
-	for i, a := range f.agents {
-		wg.Go(func() { answers[i], errs[i] = question(ctx, a.api) })
-	}
-	wg.Wait()
 	var got []T
 	var silent []Silence
-	for i, err := range errs {
+	for _, a := range askEach(ctx, f, question) {
 		switch {
-		case err == nil:
-			got = append(got, answers[i])
-		case connect.CodeOf(err) != connect.CodeNotFound:
-			silent = append(silent, Silence{Socket: f.agents[i].socket, Err: err})
+		case a.err == nil:
+			got = append(got, a.answer)
+		case connect.CodeOf(a.err) != connect.CodeNotFound:
+			silent = append(silent, Silence{Socket: a.agent.socket, Err: a.err})
 		}
 	}
 	return got, silent
+}
+
+// reply is what one agent answered.
+type reply[T any] struct {
+	agent  agent
+	answer T
+	err    error
+}
+
+// askEach puts one question to all agents at once; the replies are in the agents' order.
+func askEach[T any](ctx context.Context, f *Fleet, question func(context.Context, apiv1connect.AgentServiceClient) (T, error)) []reply[T] {
+	out := make([]reply[T], len(f.agents))
+	var wg sync.WaitGroup
+	for i, a := range f.agents {
+		wg.Go(func() {
+			out[i].agent = a
+			out[i].answer, out[i].err = question(ctx, a.api)
+		})
+	}
+	wg.Wait()
+	return out
 }

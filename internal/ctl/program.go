@@ -16,7 +16,8 @@ import (
 const (
 	// ExitOK: the answer is complete.
 	ExitOK = 0
-	// ExitError: there is no answer, or something that was asked for by name does not exist.
+	// ExitError: there is no answer, something that was asked for by name does not exist, or what was to be done was refused or not
+	// brought to its end.
 	ExitError = 1
 	// ExitUsage: the command line is wrong; nothing was asked.
 	ExitUsage = 2
@@ -85,13 +86,14 @@ func (p Program) command() *cobra.Command {
 	s := &session{Program: p}
 	root := &cobra.Command{
 		Use:   "bordergwctl",
-		Short: "Shows what bordergw's agents do",
-		Long: `Shows what bordergw's agents do: gateways, connections, tunnels and routes.
+		Short: "Shows what bordergw's agents do, and takes tunnels out of service",
+		Long: `Shows what bordergw's agents do: gateways, connections, tunnels and routes; and takes tunnels and hosts out of service and back.
 
 With several sockets the agents' answers are merged, and a connection's availability is computed over all of them. An agent that does
 not answer counts as its host being silent: the answer is printed without it and the exit code is 3.
 
-Exit codes: 0 the answer is complete; 1 no answer, or a name does not exist; 2 wrong usage; 3 an agent did not answer.`,
+Exit codes: 0 the answer is complete, or what was asked for is done; 1 no answer, a name does not exist, or it was refused or not
+brought to its end; 2 wrong usage; 3 an agent did not answer.`,
 		Version:       p.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -111,7 +113,7 @@ Exit codes: 0 the answer is complete; 1 no answer, or a name does not exist; 2 w
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(fixed(formats()), cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err)
 	}
-	root.AddCommand(s.getCommand(), s.describeCommand())
+	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand())
 	return root
 }
 

@@ -88,9 +88,22 @@ func encodeTunnelWithLog(r *apiv1.GetTunnelResponse) object {
 	return object{{"tunnel", encodeTunnel(r.GetTunnel())}, {"log", entries}}
 }
 
+// localText is a local change in one word, or two with the stage of a drain.
+func localText(c *apiv1.LocalChange) string {
+	if c.GetStage() != "" {
+		return c.GetState() + "/" + c.GetStage()
+	}
+	return c.GetState()
+}
+
 // writeFindings lists under a table of hosts what is wrong with their desired state: it is why a change does not show.
 func writeFindings(w io.Writer, hosts []*apiv1.GetHostResponse) error {
 	for _, h := range hosts {
+		for _, c := range h.GetConditions() {
+			if _, err := fmt.Fprintf(w, "\n%s on %s: %s\n", c.GetType(), printable(h.GetHost()), printable(c.GetMessage())); err != nil {
+				return err
+			}
+		}
 		findings := h.GetSource().GetFindings()
 		if len(findings) == 0 {
 			continue

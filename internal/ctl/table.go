@@ -3,6 +3,7 @@ package ctl
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,21 +12,22 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// column is one column of a table; wide columns show only with -o wide.
+// column is one column of a table; wide columns show only with -o wide, rare ones only when a cell has something to say.
 type column[T any] struct {
-	title string
-	wide  bool
-	cell  func(T) string
+	title      string
+	wide, rare bool
+	cell       func(T) string
 }
 
 func writeTable[T any](w io.Writer, columns []column[T], items []T, wide bool) error {
+	columns = slices.DeleteFunc(columns, func(c column[T]) bool {
+		return c.wide && !wide || c.rare && !slices.ContainsFunc(items, func(item T) bool { return c.cell(item) != "" })
+	})
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	line := func(cell func(column[T]) string) {
 		var cells []string
 		for _, c := range columns {
-			if !c.wide || wide {
-				cells = append(cells, cell(c))
-			}
+			cells = append(cells, cell(c))
 		}
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}

@@ -48,6 +48,10 @@ const (
 	AgentServiceGetTunnelProcedure = "/bordergw.v1.AgentService/GetTunnel"
 	// AgentServiceListRoutesProcedure is the fully-qualified name of the AgentService's ListRoutes RPC.
 	AgentServiceListRoutesProcedure = "/bordergw.v1.AgentService/ListRoutes"
+	// AgentServiceChangeProcedure is the fully-qualified name of the AgentService's Change RPC.
+	AgentServiceChangeProcedure = "/bordergw.v1.AgentService/Change"
+	// AgentServiceDrainProcedure is the fully-qualified name of the AgentService's Drain RPC.
+	AgentServiceDrainProcedure = "/bordergw.v1.AgentService/Drain"
 )
 
 // AgentServiceClient is a client for the bordergw.v1.AgentService service.
@@ -60,6 +64,11 @@ type AgentServiceClient interface {
 	// GetTunnel adds the negotiation log to what ListTunnels says.
 	GetTunnel(context.Context, *v1.GetTunnelRequest) (*v1.GetTunnelResponse, error)
 	ListRoutes(context.Context, *v1.ListRoutesRequest) (*v1.ListRoutesResponse, error)
+	// Change takes a tunnel out of service at once, or ends such a change. It answers when the change is on disk.
+	Change(context.Context, *v1.ChangeRequest) (*v1.ChangeResponse, error)
+	// Drain moves traffic away from a tunnel or the whole host and then takes it down. The stream tells the stages and ends with the
+	// drain; the drain itself goes on when the caller leaves.
+	Drain(context.Context, *v1.DrainRequest) (*connect.ServerStreamForClient[v1.DrainProgress], error)
 }
 
 // NewAgentServiceClient constructs a client for the bordergw.v1.AgentService service. By default,
@@ -115,6 +124,19 @@ func NewAgentServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		change: connect.NewClient[v1.ChangeRequest, v1.ChangeResponse](
+			httpClient,
+			baseURL+AgentServiceChangeProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("Change")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		drain: connect.NewClient[v1.DrainRequest, v1.DrainProgress](
+			httpClient,
+			baseURL+AgentServiceDrainProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("Drain")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -126,6 +148,8 @@ type agentServiceClient struct {
 	listTunnels     *connect.Client[v1.ListTunnelsRequest, v1.ListTunnelsResponse]
 	getTunnel       *connect.Client[v1.GetTunnelRequest, v1.GetTunnelResponse]
 	listRoutes      *connect.Client[v1.ListRoutesRequest, v1.ListRoutesResponse]
+	change          *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
+	drain           *connect.Client[v1.DrainRequest, v1.DrainProgress]
 }
 
 // GetHost calls bordergw.v1.AgentService.GetHost.
@@ -182,6 +206,20 @@ func (c *agentServiceClient) ListRoutes(ctx context.Context, req *v1.ListRoutesR
 	return nil, err
 }
 
+// Change calls bordergw.v1.AgentService.Change.
+func (c *agentServiceClient) Change(ctx context.Context, req *v1.ChangeRequest) (*v1.ChangeResponse, error) {
+	response, err := c.change.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Drain calls bordergw.v1.AgentService.Drain.
+func (c *agentServiceClient) Drain(ctx context.Context, req *v1.DrainRequest) (*connect.ServerStreamForClient[v1.DrainProgress], error) {
+	return c.drain.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // AgentServiceHandler is an implementation of the bordergw.v1.AgentService service.
 type AgentServiceHandler interface {
 	// GetHost tells about the agent itself and its source of desired state.
@@ -192,6 +230,11 @@ type AgentServiceHandler interface {
 	// GetTunnel adds the negotiation log to what ListTunnels says.
 	GetTunnel(context.Context, *v1.GetTunnelRequest) (*v1.GetTunnelResponse, error)
 	ListRoutes(context.Context, *v1.ListRoutesRequest) (*v1.ListRoutesResponse, error)
+	// Change takes a tunnel out of service at once, or ends such a change. It answers when the change is on disk.
+	Change(context.Context, *v1.ChangeRequest) (*v1.ChangeResponse, error)
+	// Drain moves traffic away from a tunnel or the whole host and then takes it down. The stream tells the stages and ends with the
+	// drain; the drain itself goes on when the caller leaves.
+	Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error
 }
 
 // NewAgentServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -243,6 +286,19 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	agentServiceChangeHandler := connect.NewUnaryHandlerSimple(
+		AgentServiceChangeProcedure,
+		svc.Change,
+		connect.WithSchema(agentServiceMethods.ByName("Change")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	agentServiceDrainHandler := connect.NewServerStreamHandlerSimple(
+		AgentServiceDrainProcedure,
+		svc.Drain,
+		connect.WithSchema(agentServiceMethods.ByName("Drain")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/bordergw.v1.AgentService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AgentServiceGetHostProcedure:
@@ -257,6 +313,10 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 			agentServiceGetTunnelHandler.ServeHTTP(w, r)
 		case AgentServiceListRoutesProcedure:
 			agentServiceListRoutesHandler.ServeHTTP(w, r)
+		case AgentServiceChangeProcedure:
+			agentServiceChangeHandler.ServeHTTP(w, r)
+		case AgentServiceDrainProcedure:
+			agentServiceDrainHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -288,4 +348,12 @@ func (UnimplementedAgentServiceHandler) GetTunnel(context.Context, *v1.GetTunnel
 
 func (UnimplementedAgentServiceHandler) ListRoutes(context.Context, *v1.ListRoutesRequest) (*v1.ListRoutesResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.ListRoutes is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) Change(context.Context, *v1.ChangeRequest) (*v1.ChangeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.Change is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.Drain is not implemented"))
 }

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/bordergw/bordergw/agent/local"
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/api/v1/apiv1connect"
+)
+
+// Control carries out what operators ask for; by is the user. *local.Keeper is one. Its errors are *local.Error, or those of ctx and
+// send.
+type Control interface {
+	Change(by string, req *apiv1.ChangeRequest) (*apiv1.ChangeResponse, error)
+	Drain(ctx context.Context, by string, req *apiv1.DrainRequest, send func(*apiv1.DrainProgress) error) error
+}
+
+var _ Control = (*local.Keeper)(nil)
+
+func (a *api) Change(ctx context.Context, req *apiv1.ChangeRequest) (*apiv1.ChangeResponse, error) {
+	if err := a.ready(); err != nil {
+		return nil, err
+	}
+	resp, err := a.control.Change(userOf(ctx), req)
+	return resp, coded(err)
+}
+
+func (a *api) Drain(ctx context.Context, req *apiv1.DrainRequest, stream *connect.ServerStream[apiv1.DrainProgress]) error {
+	if err := a.ready(); err != nil {
+		return err
+	}
+	return coded(a.control.Drain(ctx, userOf(ctx), req, stream.Send))
+}
+
+// ready says why nothing can be changed yet: what tunnels there are is known with the first full apply.
+func (a *api) ready() error {
+	if a.control == nil {
+		return connect.NewError(connect.CodeUnimplemented, errors.New("this agent changes nothing"))
+	}
+	v, err := a.current()
+	if err == nil && !v.Host.GetReady() {
+		err = connect.NewError(connect.CodeUnavailable, errors.New("the agent is not ready yet"))
+	}
+	return err
+}
+
+func coded(err error) error {
+	refusal, ok := errors.AsType[*local.Error](err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeUnavailable, errors.New("the agent ends; a drain goes on when it is back"))
+	case !ok:
+		return err
+	}
+	codes := map[local.Kind]connect.Code{
+		local.Invalid: connect.CodeInvalidArgument, local.Unknown: connect.CodeNotFound, local.Refused: connect.CodeFailedPrecondition,
+		local.Failed: connect.CodeInternal,
+	}
+	return connect.NewError(codes[refusal.Kind], refusal)
+}
+
+// withoutDeadlines lets streams last: they end when their work does, when the client leaves, or with the server.
+func withoutDeadlines(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == apiv1connect.AgentServiceDrainProcedure {
+			c := http.NewResponseController(w)
+			// A connection that cannot do without deadlines keeps them, and the stream ends early.
+			_ = errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{}))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
