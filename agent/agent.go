@@ -18,6 +18,7 @@ import (
 	"github.com/bordergw/bordergw/agent/local"
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/agent/status"
+	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
 	"github.com/bordergw/bordergw/dataplane"
@@ -80,6 +81,8 @@ type Options struct {
 	Drivers      Drivers
 	// State is the folder for what must outlive the agent.
 	State string
+	// Parse, when set, reads a desired state for Plan as the source would, without taking it.
+	Parse func([]manifest.File) (*apiv1.Set, []*apiv1.Finding, *manifest.Positions)
 	Log   *slog.Logger
 	// XfrmStat, when set, reads what the kernel counts of IPsec packets that it dropped.
 	XfrmStat func() (map[string]uint64, error)
@@ -111,6 +114,8 @@ type Agent struct {
 	// local holds what operators changed on this host; localChanged says that plans have to follow.
 	local        *local.Keeper
 	localChanged chan struct{}
+	// inForce is the snapshot in force, for those that only look.
+	inForce atomic.Pointer[apiv1.Set]
 
 	mu      sync.Mutex
 	workers map[string]*worker
@@ -249,6 +254,7 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	a.gatewayOf = map[string]string{}
 	warnings := tunnelWarnings(a.source.Status())
 	a.set = set
+	a.inForce.Store(set)
 	a.local.Keep(ownTunnels(set, a.host))
 	for _, name := range plan.Serves(set, a.host) {
 		g, err := plan.Build(set, a.host, a.ids, name, a.opts.MaxBGPRoutes)

@@ -16,12 +16,16 @@ import (
 	"github.com/bordergw/bordergw/api/v1/apiv1connect"
 )
 
+// maxRequest bounds a request, in bytes: the manifests of a plan.
+const maxRequest = 64 << 20
+
 // APIHandler returns the handler of AgentService in the gRPC, gRPC-Web and Connect protocols; Connect takes plain JSON in a POST, and
-// in a GET. view returns the newest published View; while it returns nil every question answers with the code unavailable. control may
-// be nil: then nothing can be changed.
-func APIHandler(view func() *status.View, control Control) http.Handler {
+// in a GET. view returns the newest published View; while it returns nil every question answers with the code unavailable. control
+// and planner may be nil: then nothing can be changed or planned.
+func APIHandler(view func() *status.View, control Control, planner Planner) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(apiv1connect.NewAgentServiceHandler(&api{view: view, control: control}))
+	mux.Handle(apiv1connect.NewAgentServiceHandler(&api{view: view, control: control, planner: planner},
+		connect.WithReadMaxBytes(maxRequest)))
 	return withoutDeadlines(mux)
 }
 
@@ -29,6 +33,7 @@ func APIHandler(view func() *status.View, control Control) http.Handler {
 type api struct {
 	view    func() *status.View
 	control Control
+	planner Planner
 }
 
 var _ apiv1connect.AgentServiceHandler = (*api)(nil)

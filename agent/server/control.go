@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/bordergw/bordergw/agent/local"
+	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/api/v1/apiv1connect"
 )
@@ -18,6 +19,11 @@ import (
 type Control interface {
 	Change(by string, req *apiv1.ChangeRequest) (*apiv1.ChangeResponse, error)
 	Drain(ctx context.Context, by string, req *apiv1.DrainRequest, send func(*apiv1.DrainProgress) error) error
+}
+
+// Planner tells what a desired state would change, and does nothing. *agent.Agent is one.
+type Planner interface {
+	Plan(files []manifest.File) (*apiv1.PlanResponse, error)
 }
 
 var _ Control = (*local.Keeper)(nil)
@@ -35,6 +41,24 @@ func (a *api) Drain(ctx context.Context, req *apiv1.DrainRequest, stream *connec
 		return err
 	}
 	return coded(a.control.Drain(ctx, userOf(ctx), req, stream.Send))
+}
+
+func (a *api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanResponse, error) {
+	if a.planner == nil {
+		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this agent plans nothing"))
+	}
+	if _, err := a.current(); err != nil {
+		return nil, err
+	}
+	var files []manifest.File
+	for _, f := range req.GetFiles() {
+		files = append(files, manifest.File{Name: f.GetName(), Content: f.GetContent()})
+	}
+	resp, err := a.planner.Plan(files)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
+	}
+	return resp, nil
 }
 
 // ready says why nothing can be changed yet: what tunnels there are is known with the first full apply.

@@ -33,6 +33,8 @@ type Config struct {
 	View func() *status.View
 	// Control carries out changes; nil when nothing can be changed.
 	Control Control
+	// Planner tells what manifests would change; nil when nobody can.
+	Planner Planner
 	// Metrics serves the metrics.
 	Metrics http.Handler
 	// Log gets faults of connections at debug level.
@@ -47,7 +49,7 @@ type Server struct {
 
 // New returns a Server; it does nothing before Serve.
 func New(c Config) *Server {
-	return &Server{api: APIHandler(c.View, c.Control), health: HealthHandler(c.View, c.Metrics), log: c.Log}
+	return &Server{api: APIHandler(c.View, c.Control, c.Planner), health: HealthHandler(c.View, c.Metrics), log: c.Log}
 }
 
 // Serve answers on both listeners until ctx ends, then lets running requests finish for at most three seconds, and returns nil. It

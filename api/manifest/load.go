@@ -38,10 +38,36 @@ func Load(dir string, opts LoadOptions) (*apiv1.Set, []*apiv1.Finding) {
 	if err != nil {
 		return nil, []*apiv1.Finding{{File: dir, Line: 1, Message: fmt.Sprintf("cannot read the folder: %s", Cause(err))}}
 	}
-	l := &loader{dir: dir, opts: opts, set: apiv1.NewSet(), broken: map[string]bool{}, complete: true}
+	l := newLoader(dir, opts)
 	for _, file := range files {
 		l.file(file)
 	}
+	return l.finish()
+}
+
+// File is the content of a file of manifests; findings name it.
+type File struct {
+	Name    string
+	Content []byte
+}
+
+// Parse does what Load does with files that were already read, in their order. dir is where paths of files with secrets begin that are
+// not absolute. The positions tell where objects and fields stand.
+func Parse(dir string, files []File, opts LoadOptions) (*apiv1.Set, []*apiv1.Finding, *Positions) {
+	l := newLoader(dir, opts)
+	for _, f := range files {
+		l.decode(f.Name, f.Content)
+	}
+	set, findings := l.finish()
+	return set, findings, &l.positions
+}
+
+func newLoader(dir string, opts LoadOptions) *loader {
+	return &loader{dir: dir, opts: opts, set: apiv1.NewSet(), broken: map[string]bool{}, complete: true}
+}
+
+// finish fills in, resolves and admits what was decoded.
+func (l *loader) finish() (*apiv1.Set, []*apiv1.Finding) {
 	l.set.SetDefaults()
 	l.secrets()
 	l.admit()
@@ -101,6 +127,10 @@ func (l *loader) file(path string) {
 		l.complete = false
 		return
 	}
+	l.decode(path, content)
+}
+
+func (l *loader) decode(path string, content []byte) {
 	objects, findings, complete := Decode(path, content, &l.positions)
 	l.findings = append(l.findings, findings...)
 	l.complete = l.complete && complete

@@ -1195,6 +1195,344 @@ func (x *DrainProgress) GetMessage() string {
 	return ""
 }
 
+type PlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole desired state: what the folder of manifests would hold.
+	Files         []*ManifestFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_api_v1_agent_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PlanRequest) GetFiles() []*ManifestFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// ManifestFile is one file of manifests; its name is what findings say.
+type ManifestFile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManifestFile) Reset() {
+	*x = ManifestFile{}
+	mi := &file_api_v1_agent_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManifestFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManifestFile) ProtoMessage() {}
+
+func (x *ManifestFile) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManifestFile.ProtoReflect.Descriptor instead.
+func (*ManifestFile) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ManifestFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ManifestFile) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+type PlanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Host  string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// The agent would take it.
+	Accepted bool       `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Findings []*Finding `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
+	// By object, in the order of kinds.
+	Changes []*PlannedChange `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The greatest impact of any change.
+	Impact        string `protobuf:"bytes,5,opt,name=impact,proto3" json:"impact,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanResponse) Reset() {
+	*x = PlanResponse{}
+	mi := &file_api_v1_agent_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResponse) ProtoMessage() {}
+
+func (x *PlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
+func (*PlanResponse) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PlanResponse) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PlanResponse) GetAccepted() bool {
+	if x != nil {
+		return x.Accepted
+	}
+	return false
+}
+
+func (x *PlanResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetChanges() []*PlannedChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetImpact() string {
+	if x != nil {
+		return x.Impact
+	}
+	return ""
+}
+
+// PlannedChange is the difference of one object between the state in force and a proposed one.
+type PlannedChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind/name.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// ADDED, CHANGED or REMOVED.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// The greatest impact of any of its fields.
+	Impact string         `protobuf:"bytes,3,opt,name=impact,proto3" json:"impact,omitempty"`
+	Fields []*FieldChange `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	// The tunnels of this host that it touches, when its impact is not none.
+	Tunnels       []string `protobuf:"bytes,5,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedChange) Reset() {
+	*x = PlannedChange{}
+	mi := &file_api_v1_agent_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedChange) ProtoMessage() {}
+
+func (x *PlannedChange) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedChange.ProtoReflect.Descriptor instead.
+func (*PlannedChange) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PlannedChange) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *PlannedChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *PlannedChange) GetImpact() string {
+	if x != nil {
+		return x.Impact
+	}
+	return ""
+}
+
+func (x *PlannedChange) GetFields() []*FieldChange {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *PlannedChange) GetTunnels() []string {
+	if x != nil {
+		return x.Tunnels
+	}
+	return nil
+}
+
+type FieldChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path from the object's spec on: "spec.attachments[vpc-a].prefixes".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// As text; secrets are never in it.
+	Old string `protobuf:"bytes,2,opt,name=old,proto3" json:"old,omitempty"`
+	New string `protobuf:"bytes,3,opt,name=new,proto3" json:"new,omitempty"`
+	// none: no packet and no session is disturbed. rekey: new SAs are negotiated beside the old ones. tunnel: the tunnel, or the BGP
+	// session over it, starts anew. connection: the same for all tunnels of a connection, or of a gateway.
+	Impact        string `protobuf:"bytes,4,opt,name=impact,proto3" json:"impact,omitempty"`
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldChange) Reset() {
+	*x = FieldChange{}
+	mi := &file_api_v1_agent_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldChange) ProtoMessage() {}
+
+func (x *FieldChange) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
+func (*FieldChange) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *FieldChange) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FieldChange) GetOld() string {
+	if x != nil {
+		return x.Old
+	}
+	return ""
+}
+
+func (x *FieldChange) GetNew() string {
+	if x != nil {
+		return x.New
+	}
+	return ""
+}
+
+func (x *FieldChange) GetImpact() string {
+	if x != nil {
+		return x.Impact
+	}
+	return ""
+}
+
+func (x *FieldChange) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_api_v1_agent_proto protoreflect.FileDescriptor
 
 const file_api_v1_agent_proto_rawDesc = "" +
@@ -1283,7 +1621,30 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06tunnel\x18\x02 \x01(\tR\x06tunnel\x12\x14\n" +
 	"\x05stage\x18\x03 \x01(\tR\x05stage\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage2\x9c\x05\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\">\n" +
+	"\vPlanRequest\x12/\n" +
+	"\x05files\x18\x01 \x03(\v2\x19.bordergw.v1.ManifestFileR\x05files\"A\n" +
+	"\fManifestFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\acontent\x18\x02 \x01(\fB\x03\x80\x01\x01R\acontent\"\xbe\x01\n" +
+	"\fPlanResponse\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
+	"\baccepted\x18\x02 \x01(\bR\baccepted\x120\n" +
+	"\bfindings\x18\x03 \x03(\v2\x14.bordergw.v1.FindingR\bfindings\x124\n" +
+	"\achanges\x18\x04 \x03(\v2\x1a.bordergw.v1.PlannedChangeR\achanges\x12\x16\n" +
+	"\x06impact\x18\x05 \x01(\tR\x06impact\"\xa3\x01\n" +
+	"\rPlannedChange\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
+	"\x06impact\x18\x03 \x01(\tR\x06impact\x120\n" +
+	"\x06fields\x18\x04 \x03(\v2\x18.bordergw.v1.FieldChangeR\x06fields\x12\x18\n" +
+	"\atunnels\x18\x05 \x03(\tR\atunnels\"y\n" +
+	"\vFieldChange\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x10\n" +
+	"\x03old\x18\x02 \x01(\tR\x03old\x12\x10\n" +
+	"\x03new\x18\x03 \x01(\tR\x03new\x12\x16\n" +
+	"\x06impact\x18\x04 \x01(\tR\x06impact\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xde\x05\n" +
 	"\fAgentService\x12I\n" +
 	"\aGetHost\x12\x1b.bordergw.v1.GetHostRequest\x1a\x1c.bordergw.v1.GetHostResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\fListGateways\x12 .bordergw.v1.ListGatewaysRequest\x1a!.bordergw.v1.ListGatewaysResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -1293,7 +1654,8 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"ListRoutes\x12\x1e.bordergw.v1.ListRoutesRequest\x1a\x1f.bordergw.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12F\n" +
 	"\x06Change\x12\x1a.bordergw.v1.ChangeRequest\x1a\x1b.bordergw.v1.ChangeResponse\"\x03\x90\x02\x02\x12@\n" +
-	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
+	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01\x12@\n" +
+	"\x04Plan\x12\x18.bordergw.v1.PlanRequest\x1a\x19.bordergw.v1.PlanResponse\"\x03\x90\x02\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
 	file_api_v1_agent_proto_rawDescOnce sync.Once
@@ -1307,7 +1669,7 @@ func file_api_v1_agent_proto_rawDescGZIP() []byte {
 	return file_api_v1_agent_proto_rawDescData
 }
 
-var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_api_v1_agent_proto_goTypes = []any{
 	(*GetHostRequest)(nil),          // 0: bordergw.v1.GetHostRequest
 	(*GetHostResponse)(nil),         // 1: bordergw.v1.GetHostResponse
@@ -1329,63 +1691,74 @@ var file_api_v1_agent_proto_goTypes = []any{
 	(*ChangedTunnel)(nil),           // 17: bordergw.v1.ChangedTunnel
 	(*DrainRequest)(nil),            // 18: bordergw.v1.DrainRequest
 	(*DrainProgress)(nil),           // 19: bordergw.v1.DrainProgress
-	nil,                             // 20: bordergw.v1.GetHostResponse.XfrmErrorsEntry
-	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
-	(*Condition)(nil),               // 22: bordergw.v1.Condition
-	(*LocalChange)(nil),             // 23: bordergw.v1.LocalChange
-	(*BorderGateway)(nil),           // 24: bordergw.v1.BorderGateway
-	(*VPNConnection)(nil),           // 25: bordergw.v1.VPNConnection
-	(*CustomerGateway)(nil),         // 26: bordergw.v1.CustomerGateway
-	(*VPNTunnel)(nil),               // 27: bordergw.v1.VPNTunnel
-	(*LogEntry)(nil),                // 28: bordergw.v1.LogEntry
-	(*Route)(nil),                   // 29: bordergw.v1.Route
-	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
+	(*PlanRequest)(nil),             // 20: bordergw.v1.PlanRequest
+	(*ManifestFile)(nil),            // 21: bordergw.v1.ManifestFile
+	(*PlanResponse)(nil),            // 22: bordergw.v1.PlanResponse
+	(*PlannedChange)(nil),           // 23: bordergw.v1.PlannedChange
+	(*FieldChange)(nil),             // 24: bordergw.v1.FieldChange
+	nil,                             // 25: bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
+	(*Condition)(nil),               // 27: bordergw.v1.Condition
+	(*LocalChange)(nil),             // 28: bordergw.v1.LocalChange
+	(*BorderGateway)(nil),           // 29: bordergw.v1.BorderGateway
+	(*VPNConnection)(nil),           // 30: bordergw.v1.VPNConnection
+	(*CustomerGateway)(nil),         // 31: bordergw.v1.CustomerGateway
+	(*VPNTunnel)(nil),               // 32: bordergw.v1.VPNTunnel
+	(*LogEntry)(nil),                // 33: bordergw.v1.LogEntry
+	(*Route)(nil),                   // 34: bordergw.v1.Route
+	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
 }
 var file_api_v1_agent_proto_depIdxs = []int32{
 	2,  // 0: bordergw.v1.GetHostResponse.source:type_name -> bordergw.v1.SourceStatus
-	21, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
-	22, // 2: bordergw.v1.GetHostResponse.conditions:type_name -> bordergw.v1.Condition
-	23, // 3: bordergw.v1.GetHostResponse.local:type_name -> bordergw.v1.LocalChange
-	20, // 4: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
-	21, // 5: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
+	26, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
+	27, // 2: bordergw.v1.GetHostResponse.conditions:type_name -> bordergw.v1.Condition
+	28, // 3: bordergw.v1.GetHostResponse.local:type_name -> bordergw.v1.LocalChange
+	25, // 4: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	26, // 5: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
 	3,  // 6: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
-	21, // 7: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
-	21, // 8: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
-	21, // 9: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
-	24, // 10: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
+	26, // 7: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
+	26, // 8: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
+	26, // 9: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
+	29, // 10: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
 	8,  // 11: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
-	25, // 12: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
-	26, // 13: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	27, // 14: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
-	27, // 15: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
-	27, // 16: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
-	28, // 17: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
-	29, // 18: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
+	30, // 12: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
+	31, // 13: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	32, // 14: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
+	32, // 15: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
+	32, // 16: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
+	33, // 17: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
+	34, // 18: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
 	17, // 19: bordergw.v1.ChangeResponse.tunnels:type_name -> bordergw.v1.ChangedTunnel
-	23, // 20: bordergw.v1.ChangedTunnel.local:type_name -> bordergw.v1.LocalChange
-	30, // 21: bordergw.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	21, // 22: bordergw.v1.DrainProgress.time:type_name -> google.protobuf.Timestamp
-	0,  // 23: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
-	4,  // 24: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
-	6,  // 25: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
-	9,  // 26: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
-	11, // 27: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
-	13, // 28: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
-	15, // 29: bordergw.v1.AgentService.Change:input_type -> bordergw.v1.ChangeRequest
-	18, // 30: bordergw.v1.AgentService.Drain:input_type -> bordergw.v1.DrainRequest
-	1,  // 31: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
-	5,  // 32: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
-	7,  // 33: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
-	10, // 34: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
-	12, // 35: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
-	14, // 36: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
-	16, // 37: bordergw.v1.AgentService.Change:output_type -> bordergw.v1.ChangeResponse
-	19, // 38: bordergw.v1.AgentService.Drain:output_type -> bordergw.v1.DrainProgress
-	31, // [31:39] is the sub-list for method output_type
-	23, // [23:31] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	28, // 20: bordergw.v1.ChangedTunnel.local:type_name -> bordergw.v1.LocalChange
+	35, // 21: bordergw.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	26, // 22: bordergw.v1.DrainProgress.time:type_name -> google.protobuf.Timestamp
+	21, // 23: bordergw.v1.PlanRequest.files:type_name -> bordergw.v1.ManifestFile
+	3,  // 24: bordergw.v1.PlanResponse.findings:type_name -> bordergw.v1.Finding
+	23, // 25: bordergw.v1.PlanResponse.changes:type_name -> bordergw.v1.PlannedChange
+	24, // 26: bordergw.v1.PlannedChange.fields:type_name -> bordergw.v1.FieldChange
+	0,  // 27: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
+	4,  // 28: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
+	6,  // 29: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
+	9,  // 30: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
+	11, // 31: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
+	13, // 32: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
+	15, // 33: bordergw.v1.AgentService.Change:input_type -> bordergw.v1.ChangeRequest
+	18, // 34: bordergw.v1.AgentService.Drain:input_type -> bordergw.v1.DrainRequest
+	20, // 35: bordergw.v1.AgentService.Plan:input_type -> bordergw.v1.PlanRequest
+	1,  // 36: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
+	5,  // 37: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
+	7,  // 38: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
+	10, // 39: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
+	12, // 40: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
+	14, // 41: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
+	16, // 42: bordergw.v1.AgentService.Change:output_type -> bordergw.v1.ChangeResponse
+	19, // 43: bordergw.v1.AgentService.Drain:output_type -> bordergw.v1.DrainProgress
+	22, // 44: bordergw.v1.AgentService.Plan:output_type -> bordergw.v1.PlanResponse
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_agent_proto_init() }
@@ -1401,7 +1774,7 @@ func file_api_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_agent_proto_rawDesc), len(file_api_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

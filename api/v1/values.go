@@ -195,6 +195,24 @@ const (
 	HostUnknown = "UNKNOWN"
 )
 
+// FieldChange.impact, from the least to the greatest.
+const (
+	ImpactNone       = "none"
+	ImpactRekey      = "rekey"
+	ImpactTunnel     = "tunnel"
+	ImpactConnection = "connection"
+)
+
+// Impacts returns the closed set of impacts, from the least to the greatest.
+func Impacts() []string { return []string{ImpactNone, ImpactRekey, ImpactTunnel, ImpactConnection} }
+
+// PlannedChange.action.
+const (
+	PlanAdded   = "ADDED"
+	PlanChanged = "CHANGED"
+	PlanRemoved = "REMOVED"
+)
+
 // Condition.type.
 const (
 	// ConditionWeakProposal: a proposal names an algorithm that should not be used any more.

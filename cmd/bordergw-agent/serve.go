@@ -67,6 +67,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 	})
 	a = agent.New(agent.Options{
 		Version: info.Version, Host: host, Source: src, Log: log, State: c.GetState(),
+		Parse:        parser(c, func() apiv1.Capability { return a.MLKEM(ctx) }, hostKeys),
 		MaxBGPRoutes: apiv1.QuotasOf(c.GetQuotas()).BGPRoutesPerGateway,
 		XfrmStat:     func() (map[string]uint64, error) { return xfrmstat.Read(xfrmstat.Path) },
 		// What was admitted depends on it.
@@ -81,7 +82,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 			BFD:      bfd.New(bfd.Options{Log: log}),
 		},
 	})
-	srv := server.New(server.Config{View: a.View, Control: a.Local(), Metrics: metrics.Handler(a.View, info), Log: log})
+	srv := server.New(server.Config{View: a.View, Control: a.Local(), Planner: a, Metrics: metrics.Handler(a.View, info), Log: log})
 
 	log.Info("starting", "version", info.Version, "host", host.Name, "addresses", host.Addresses)
 	group, ctx := errgroup.WithContext(ctx)

@@ -42,11 +42,8 @@ func newSource(ctx context.Context, c *apiv1.AgentConfig, host plan.Host, keys *
 	mlkem := func() apiv1.Capability { return around.agent().MLKEM(ctx) }
 	changed := func() { around.agent().SourceChanged() }
 	if file := c.GetSource().GetFile(); file != nil {
-		unseal := func(object, field string, sealed []byte) (secret.Secret, error) {
-			return keys.Open(seal.Context(object, field), sealed)
-		}
 		return source.NewFile(source.FileOptions{
-			Dir: file.GetPath(), Log: around.log, Load: load(c, mlkem, unseal), Changed: func(*apiv1.SourceStatus) { changed() },
+			Dir: file.GetPath(), Log: around.log, Load: load(c, mlkem, opener(keys)), Changed: func(*apiv1.SourceStatus) { changed() },
 			LocallyDown: func(tunnel string) bool { return around.agent().Local().Down(tunnel) },
 		})
 	}
@@ -81,12 +78,36 @@ func (s surroundings) capabilities() *apiv1.HostCapabilities {
 	return out
 }
 
+// unsealer opens sealed secrets.
+type unsealer = func(object, field string, sealed []byte) (secret.Secret, error)
+
 // load is how the host reads manifests. mlkem is asked at each reading.
-func load(c *apiv1.AgentConfig, mlkem func() apiv1.Capability, unseal func(object, field string, sealed []byte) (secret.Secret, error)) func(dir string) (*apiv1.Set, []*apiv1.Finding) {
+func load(c *apiv1.AgentConfig, mlkem func() apiv1.Capability, unseal unsealer) func(dir string) (*apiv1.Set, []*apiv1.Finding) {
 	return func(dir string) (*apiv1.Set, []*apiv1.Finding) {
-		return manifest.Load(dir, manifest.LoadOptions{Owns: config.Owns(c), Quotas: apiv1.QuotasOf(c.GetQuotas()),
-			Underlay: c.GetUnderlay().GetInterface(), MLKEM: mlkem(), Unseal: unseal})
+		return manifest.Load(dir, loadOptions(c, mlkem(), unseal))
 	}
+}
+
+// parser is load for manifests that somebody proposes; nil when the desired state comes from elsewhere.
+func parser(c *apiv1.AgentConfig, mlkem func() apiv1.Capability, keys *seal.Keyring) func([]manifest.File) (*apiv1.Set, []*apiv1.Finding, *manifest.Positions) {
+	if c.GetSource().GetFile() == nil {
+		return nil
+	}
+	return func(files []manifest.File) (*apiv1.Set, []*apiv1.Finding, *manifest.Positions) {
+		return manifest.Parse(c.GetSource().GetFile().GetPath(), files, loadOptions(c, mlkem(), opener(keys)))
+	}
+}
+
+// opener opens what was sealed for this host.
+func opener(keys *seal.Keyring) unsealer {
+	return func(object, field string, sealed []byte) (secret.Secret, error) {
+		return keys.Open(seal.Context(object, field), sealed)
+	}
+}
+
+func loadOptions(c *apiv1.AgentConfig, mlkem apiv1.Capability, unseal unsealer) manifest.LoadOptions {
+	return manifest.LoadOptions{Owns: config.Owns(c), Quotas: apiv1.QuotasOf(c.GetQuotas()), Underlay: c.GetUnderlay().GetInterface(),
+		MLKEM: mlkem, Unseal: unseal}
 }
 
 // unsealReadOnly opens sealed secrets without making a key.

@@ -113,7 +113,7 @@ brought to its end; 2 wrong usage; 3 an agent did not answer.`,
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(fixed(formats()), cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err)
 	}
-	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand())
+	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand(), s.planCommand())
 	return root
 }
 

@@ -52,6 +52,8 @@ const (
 	AgentServiceChangeProcedure = "/bordergw.v1.AgentService/Change"
 	// AgentServiceDrainProcedure is the fully-qualified name of the AgentService's Drain RPC.
 	AgentServiceDrainProcedure = "/bordergw.v1.AgentService/Drain"
+	// AgentServicePlanProcedure is the fully-qualified name of the AgentService's Plan RPC.
+	AgentServicePlanProcedure = "/bordergw.v1.AgentService/Plan"
 )
 
 // AgentServiceClient is a client for the bordergw.v1.AgentService service.
@@ -69,6 +71,8 @@ type AgentServiceClient interface {
 	// Drain moves traffic away from a tunnel or the whole host and then takes it down. The stream tells the stages and ends with the
 	// drain; the drain itself goes on when the caller leaves.
 	Drain(context.Context, *v1.DrainRequest) (*connect.ServerStreamForClient[v1.DrainProgress], error)
+	// Plan tells what a desired state would change, and does nothing.
+	Plan(context.Context, *v1.PlanRequest) (*v1.PlanResponse, error)
 }
 
 // NewAgentServiceClient constructs a client for the bordergw.v1.AgentService service. By default,
@@ -137,6 +141,13 @@ func NewAgentServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(agentServiceMethods.ByName("Drain")),
 			connect.WithClientOptions(opts...),
 		),
+		plan: connect.NewClient[v1.PlanRequest, v1.PlanResponse](
+			httpClient,
+			baseURL+AgentServicePlanProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("Plan")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -150,6 +161,7 @@ type agentServiceClient struct {
 	listRoutes      *connect.Client[v1.ListRoutesRequest, v1.ListRoutesResponse]
 	change          *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
 	drain           *connect.Client[v1.DrainRequest, v1.DrainProgress]
+	plan            *connect.Client[v1.PlanRequest, v1.PlanResponse]
 }
 
 // GetHost calls bordergw.v1.AgentService.GetHost.
@@ -220,6 +232,15 @@ func (c *agentServiceClient) Drain(ctx context.Context, req *v1.DrainRequest) (*
 	return c.drain.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Plan calls bordergw.v1.AgentService.Plan.
+func (c *agentServiceClient) Plan(ctx context.Context, req *v1.PlanRequest) (*v1.PlanResponse, error) {
+	response, err := c.plan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AgentServiceHandler is an implementation of the bordergw.v1.AgentService service.
 type AgentServiceHandler interface {
 	// GetHost tells about the agent itself and its source of desired state.
@@ -235,6 +256,8 @@ type AgentServiceHandler interface {
 	// Drain moves traffic away from a tunnel or the whole host and then takes it down. The stream tells the stages and ends with the
 	// drain; the drain itself goes on when the caller leaves.
 	Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error
+	// Plan tells what a desired state would change, and does nothing.
+	Plan(context.Context, *v1.PlanRequest) (*v1.PlanResponse, error)
 }
 
 // NewAgentServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -299,6 +322,13 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(agentServiceMethods.ByName("Drain")),
 		connect.WithHandlerOptions(opts...),
 	)
+	agentServicePlanHandler := connect.NewUnaryHandlerSimple(
+		AgentServicePlanProcedure,
+		svc.Plan,
+		connect.WithSchema(agentServiceMethods.ByName("Plan")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/bordergw.v1.AgentService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AgentServiceGetHostProcedure:
@@ -317,6 +347,8 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 			agentServiceChangeHandler.ServeHTTP(w, r)
 		case AgentServiceDrainProcedure:
 			agentServiceDrainHandler.ServeHTTP(w, r)
+		case AgentServicePlanProcedure:
+			agentServicePlanHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -356,4 +388,8 @@ func (UnimplementedAgentServiceHandler) Change(context.Context, *v1.ChangeReques
 
 func (UnimplementedAgentServiceHandler) Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.Drain is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) Plan(context.Context, *v1.PlanRequest) (*v1.PlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.Plan is not implemented"))
 }

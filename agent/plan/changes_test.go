@@ -1,0 +1,215 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/internal/secret"
+)
+
+// TestEveryFieldHasAnImpact compares the table with the schema: a new field must say what its change does.
+func TestEveryFieldHasAnImpact(t *testing.T) {
+	want := map[string]bool{}
+	for kind, spec := range map[string]proto.Message{
+		apiv1.KindBorderGateway: &apiv1.BorderGatewaySpec{}, apiv1.KindCustomerGateway: &apiv1.CustomerGatewaySpec{},
+		apiv1.KindVPNConnection: &apiv1.VPNConnectionSpec{}, apiv1.KindVPNTunnel: &apiv1.VPNTunnelSpec{},
+	} {
+		schema(spec.ProtoReflect().Descriptor(), kind+"/spec", want)
+	}
+	have := impacts()
+	for path := range want {
+		if _, ok := have[path]; !ok {
+			t.Errorf("no impact: %s", path)
+		}
+	}
+	for path := range have {
+		if !want[path] {
+			t.Errorf("no such field: %s", path)
+		}
+	}
+}
+
+func schema(d protoreflect.MessageDescriptor, path string, out map[string]bool) {
+	for i := range d.Fields().Len() {
+		f := d.Fields().Get(i)
+		at := path + "." + f.JSONName()
+		name := ""
+		if f.IsList() && f.Message() != nil {
+			at += "[]"
+			out[at] = true
+			for _, n := range []protoreflect.Name{"name", "prefix"} {
+				if f.Message().Fields().ByName(n) != nil {
+					name = string(n)
+				}
+			}
+		}
+		leaf := f.Message() == nil
+		if !leaf {
+			switch f.Message().FullName() {
+			case (&durationpb.Duration{}).ProtoReflect().Descriptor().FullName(), (&apiv1.SecretSource{}).ProtoReflect().Descriptor().FullName():
+				leaf = true
+			}
+		}
+		if leaf {
+			out[at] = true
+			continue
+		}
+		schema(f.Message(), at, out)
+		delete(out, at+"."+name)
+	}
+}
+
+// show is a change in one line for each field.
+func show(changes []*apiv1.PlannedChange) []string {
+	var out []string
+	for _, c := range changes {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.GetAction(), c.GetObject(), c.GetImpact(), strings.Join(c.GetTunnels(), ","))))
+		for _, f := range c.GetFields() {
+			line := fmt.Sprintf("  %s: %s > %s: %s", f.GetField(), f.GetOld(), f.GetNew(), f.GetImpact())
+			if f.GetMessage() != "" {
+				line += " (" + f.GetMessage() + ")"
+			}
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+func TestChanges(t *testing.T) {
+	tunnel := func(s *apiv1.Set) *apiv1.VPNTunnelSpec { return s.Tunnels["shop-idc-1"].Spec }
+	down := map[string]string{"shop-idc-1": "DISABLED"}
+	for _, tc := range []struct {
+		name   string
+		before func(*apiv1.Set)
+		change func(*apiv1.Set)
+		local  map[string]string
+		want   []string
+	}{
+		{name: "nothing", change: func(*apiv1.Set) {}},
+		{name: "descriptions and routes", change: func(s *apiv1.Set) {
+			s.Connections["shop-idc"].Spec.Description = "moved"
+			g := s.BorderGateways["shop-prod"].Spec
+			g.StaticRoutes = append(g.StaticRoutes[1:], &apiv1.StaticRoute{Prefix: "172.18.0.0/16", Connection: "shop-idc"})
+		}, want: []string{
+			"CHANGED BorderGateway/shop-prod none",
+			"  spec.staticRoutes[172.16.0.0/16]: connection shop-idc > : none",
+			"  spec.staticRoutes[172.18.0.0/16]:  > connection shop-idc: none",
+			"CHANGED VPNConnection/shop-idc none",
+			"  spec.description:  > moved: none",
+		}},
+		{name: "proposals and lifetimes", change: func(s *apiv1.Set) {
+			tunnel(s).Ike.Proposals = []string{"aes256-sha256-modp2048"}
+			tunnel(s).Esp.Lifetime = durationpb.New(600e9)
+		}, want: []string{
+			"CHANGED VPNTunnel/shop-idc-1 rekey shop-idc-1",
+			"  spec.ike.proposals: aes256gcm16-prfsha384-ecp384, aes128gcm16-prfsha256-ecp256, aes256-sha256-modp2048, aes128-sha256-modp2048 > aes256-sha256-modp2048: rekey",
+			"  spec.esp.lifetime: 1h0m0s > 10m0s: rekey",
+		}},
+		{name: "the same where only the customer begins", before: func(s *apiv1.Set) { tunnel(s).Initiation = apiv1.InitiationRespond },
+			change: func(s *apiv1.Set) { tunnel(s).Esp.Lifetime = durationpb.New(600e9) }, want: []string{
+				"CHANGED VPNTunnel/shop-idc-1 tunnel shop-idc-1",
+				"  spec.esp.lifetime: 1h0m0s > 10m0s: tunnel (the SAs are closed and the customer has to begin anew)",
+			}},
+		{name: "the same of a tunnel that was taken down here", local: down,
+			change: func(s *apiv1.Set) { tunnel(s).Esp.Lifetime = durationpb.New(600e9) }, want: []string{
+				"CHANGED VPNTunnel/shop-idc-1 none",
+				"  spec.esp.lifetime: 1h0m0s > 10m0s: none (the tunnel is down)",
+			}},
+		{name: "a key", change: func(s *apiv1.Set) { s.SetPSK("shop-idc-1", secret.New("another-key-nobody-may-see")) }, want: []string{
+			"CHANGED VPNTunnel/shop-idc-1 none",
+			"  spec.psk: value > value: none (psk changed; takes effect with the next negotiation)",
+		}},
+		{name: "the same key from a file", change: func(s *apiv1.Set) { tunnel(s).Psk = &apiv1.SecretSource{File: "/etc/key"} }, want: []string{
+			"CHANGED VPNTunnel/shop-idc-1 none",
+			"  spec.psk: value > file /etc/key: none (it comes from elsewhere and is the same)",
+		}},
+		{name: "a BGP password", change: func(s *apiv1.Set) { s.SetBGPPassword("shop-idc-1", secret.New("hidden-as-well")) }, want: []string{
+			"CHANGED VPNTunnel/shop-idc-1 tunnel shop-idc-1",
+			"  spec.bgp.password: value > value: tunnel (password changed; the BGP session starts anew)",
+		}},
+		{name: "BGP policy and timers without BGP", before: func(s *apiv1.Set) { s.Connections["shop-idc"].Spec.Routing = apiv1.RoutingStatic },
+			change: func(s *apiv1.Set) { tunnel(s).Bgp.Prepend, tunnel(s).Bgp.Hold = 5, durationpb.New(9e9) }, want: []string{
+				"CHANGED VPNTunnel/shop-idc-1 none",
+				"  spec.bgp.hold: 30s > 9s: none",
+				"  spec.bgp.prepend: 2 > 5: none",
+			}},
+		{name: "inside addresses", change: func(s *apiv1.Set) {
+			tunnel(s).Inside = &apiv1.Inside{Cloud: "169.254.11.1/30", Customer: "169.254.11.2"}
+		}, want: []string{
+			"CHANGED VPNTunnel/shop-idc-1 tunnel shop-idc-1",
+			"  spec.inside.cloud: 169.254.10.1/30 > 169.254.11.1/30: tunnel (the tunnel's address, its probe and its BGP session change)",
+			"  spec.inside.customer: 169.254.10.2 > 169.254.11.2: tunnel (the tunnel's address, its probe and its BGP session change)",
+		}},
+		{name: "the routing mode", change: func(s *apiv1.Set) { s.Connections["shop-idc"].Spec.Routing = apiv1.RoutingStatic }, want: []string{
+			"CHANGED VPNConnection/shop-idc connection shop-idc-1",
+			"  spec.routing: BGP > STATIC: connection (all BGP sessions begin or end; SAs and static routes stay)",
+		}},
+		{name: "the customer's ASN", change: func(s *apiv1.Set) { s.CustomerGateways["shop-idc"].Spec.Asn = 65011 }, want: []string{
+			"CHANGED CustomerGateway/shop-idc connection shop-idc-1",
+			"  spec.asn: 65010 > 65011: connection (all BGP sessions start anew)",
+		}},
+		{name: "the first IPv6 prefix", change: func(s *apiv1.Set) {
+			a := s.BorderGateways["shop-prod"].Spec.Attachments[0]
+			a.Prefixes = append(a.Prefixes, "2001:db8:a::/48")
+		}, want: []string{
+			"CHANGED BorderGateway/shop-prod connection shop-idc-1",
+			"  spec.attachments[vpc-a].prefixes: 10.0.0.0/16 > 10.0.0.0/16, 2001:db8:a::/48: none",
+			"  address families in use: IPv4 > IPv4 and IPv6: connection (traffic selectors of all tunnels change; all BGP sessions start anew)",
+		}},
+		{name: "an attachment with a peer", change: func(s *apiv1.Set) {
+			g := s.BorderGateways["shop-prod"].Spec
+			g.Attachments = append(g.Attachments, &apiv1.Attachment{Name: "vpc-b", Interface: "vpc1", Prefixes: []string{"10.8.0.0/16"},
+				Peer: &apiv1.AttachmentPeer{Address: "10.8.0.1", Asn: 64998}})
+		}, want: []string{
+			"CHANGED BorderGateway/shop-prod none",
+			"  spec.attachments[vpc-b]:  > interface vpc1, prefixes 10.8.0.0/16, peer.address 10.8.0.1, peer.asn 64998: none",
+		}},
+		{name: "a tunnel goes, another comes", change: func(s *apiv1.Set) {
+			s.Tunnels["shop-idc-3"] = s.Tunnels["shop-idc-1"]
+			delete(s.Tunnels, "shop-idc-1")
+		}, want: []string{"REMOVED VPNTunnel/shop-idc-1 tunnel shop-idc-1", "ADDED VPNTunnel/shop-idc-3 none"}},
+		{name: "admin DOWN", change: func(s *apiv1.Set) { tunnel(s).AdminState = apiv1.AdminStateDown }, want: []string{
+			"CHANGED VPNTunnel/shop-idc-1 tunnel shop-idc-1", "  spec.adminState: UP > DOWN: tunnel",
+		}},
+		{name: "admin UP", before: func(s *apiv1.Set) { tunnel(s).AdminState = apiv1.AdminStateDown }, change: func(s *apiv1.Set) {
+			tunnel(s).AdminState = apiv1.AdminStateUp
+		}, want: []string{"CHANGED VPNTunnel/shop-idc-1 none", "  spec.adminState: DOWN > UP: none (the tunnel is down)"}},
+		{name: "a tunnel of another host", change: func(s *apiv1.Set) { s.Tunnels["shop-idc-2"].Spec.Inside.Customer = "169.254.10.7" }, want: []string{
+			"CHANGED VPNTunnel/shop-idc-2 tunnel",
+			"  spec.inside.customer: 169.254.10.6 > 169.254.10.7: tunnel (the tunnel's address, its probe and its BGP session change)",
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			old := load(t, shop)
+			if tc.before != nil {
+				tc.before(old)
+			}
+			proposed := old.Clone()
+			tc.change(proposed)
+			got := Changes(old, proposed, changed(host("198.51.100.1"), tc.local))
+			if diff := cmp.Diff(tc.want, show(got)); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
+			}
+			for _, hidden := range []string{"nobody-may-see", "hidden"} {
+				if text := fmt.Sprint(got); strings.Contains(text, hidden) {
+					t.Errorf("a secret shows: %s", text)
+				}
+			}
+		})
+	}
+	if got := Impact([]*apiv1.PlannedChange{{Impact: "rekey"}, {Impact: "none"}}); got != apiv1.ImpactRekey {
+		t.Errorf("the greatest impact is %q", got)
+	}
+	if got := slices.Sorted(maps.Keys(impacts())); len(got) < 60 {
+		t.Errorf("only %d fields", len(got))
+	}
+}
