@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -41,15 +42,19 @@ func Refuse(sort error, ref store.Ref, field, format string, args ...any) *Refus
 // Is implements the match of errors.Is.
 func (r *Refusal) Is(target error) bool { return target == r.Sort }
 
-// Error has every finding: "VPNTunnel/shop-1: spec.mtu: must be …".
+// told is how many findings the text of a Refusal has.
+const told = 8
+
+// Error has the findings: "VPNTunnel/shop-1: spec.mtu: must be …".
 func (r *Refusal) Error() string {
-	parts := make([]string, len(r.Findings))
+	var parts []string
 	for i, f := range r.Findings {
-		words := []string{f.GetObject(), f.GetField(), f.GetMessage()}
-		if f.GetField() == "" {
-			words = []string{f.GetObject(), f.GetMessage()}
+		if i == told {
+			parts = append(parts, fmt.Sprintf("and %d more", len(r.Findings)-told))
+			break
 		}
-		parts[i] = strings.Join(words, ": ")
+		words := []string{f.GetObject(), f.GetField(), f.GetMessage()}
+		parts = append(parts, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ": "))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -35,7 +35,7 @@ func (c *change) around() (old, new *apiv1.Set, err error) {
 
 // visit takes one resource into both Sets, as it was and as it will be.
 func (a *around) visit(ref store.Ref) {
-	if a.seen[ref] || ref.Name == "" {
+	if a.seen[ref] {
 		return
 	}
 	a.seen[ref] = true

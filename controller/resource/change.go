@@ -24,6 +24,8 @@ type change struct {
 	// findings of what admission cannot know; the first one about a field wins over admission's.
 	findings []*apiv1.Finding
 	sort     error
+	// unfilled objects: what admission would say about the fields that are missing follows from the finding that is there.
+	unfilled map[string]bool
 }
 
 // step is what became of one object.
@@ -46,7 +48,7 @@ func (s *Service) write(ctx context.Context, w Write, fn func(*change) error) ([
 	var warnings []*apiv1.Finding
 	attempt := func(tx *store.Tx) error {
 		reserve.release()
-		c := &change{Service: s, tx: tx, now: now, reserve: reserve}
+		c := &change{Service: s, tx: tx, now: now, reserve: reserve, unfilled: map[string]bool{}}
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -112,6 +114,12 @@ func (c *change) record(actor Actor) error {
 	}
 	c.tx.PutAside(name, value)
 	return nil
+}
+
+// cannotFill reports a choice that cannot be made.
+func (c *change) cannotFill(ref store.Ref, field, format string, args ...any) {
+	c.fail(model.ErrPrecondition, ref, field, format, args...)
+	c.unfilled[apiv1.ObjectName(ref.Kind, ref.Name)] = true
 }
 
 func (c *change) fail(sort error, ref store.Ref, field, format string, args ...any) {

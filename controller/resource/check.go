@@ -84,6 +84,7 @@ func (c *change) admit(v *verdict, written map[string]bool, old, new *apiv1.Set)
 	}
 	for _, f := range apiv1.Admit(new, opts) {
 		switch {
+		case c.unfilled[f.GetObject()]:
 		case written[f.GetObject()]:
 			v.add(model.ErrInvalid, f)
 		case !known[placeOf(f)] && !f.GetWarning():

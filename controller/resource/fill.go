@@ -44,7 +44,7 @@ func (c *change) fillConnection(o, old *apiv1.VPNConnection) {
 	}
 	chosen, err := allocate.Addresses(c.candidates(o.Spec.CustomerGateway, customer.GetSpec().GetAddresses()), first.Is6())
 	if err != nil {
-		c.fail(model.ErrPrecondition, model.RefOf(o), "spec.cloudAddresses", "cannot be allocated: %s; give them, or add hosts", err)
+		c.cannotFill(model.RefOf(o), "spec.cloudAddresses", "cannot be allocated: %s; give them, or add hosts", err)
 		return
 	}
 	for _, a := range chosen {
@@ -115,7 +115,7 @@ func (c *change) fillTunnel(o, old *apiv1.VPNTunnel, v *apiv1.Stored) {
 	}
 	cloud, customer, err := allocate.Inside(c.InsidePools, func(h allocate.Half) bool { return c.tx.Count(model.Inside(gateway, h)) > 0 })
 	if err != nil {
-		c.fail(model.ErrPrecondition, model.RefOf(o), "spec.inside", "cannot be allocated: %s in the pools of BorderGateway %q", err, gateway)
+		c.cannotFill(model.RefOf(o), "spec.inside", "cannot be allocated: %s in the pools of BorderGateway %q", err, gateway)
 		return
 	}
 	spec.Inside = &apiv1.Inside{Cloud: cloud.String(), Customer: customer.String()}
@@ -146,7 +146,7 @@ func (c *change) fillOuter(o *apiv1.VPNTunnel, conn *apiv1.VPNConnection) {
 	if spec.CloudAddress != "" {
 		field = "spec.customerAddress"
 	}
-	c.fail(model.ErrPrecondition, model.RefOf(o), field, "must be given: every fitting pair of the default layout of VPNConnection %q has a tunnel", conn.GetName())
+	c.cannotFill(model.RefOf(o), field, "must be given: every fitting pair of the default layout of VPNConnection %q has a tunnel", conn.GetName())
 }
 
 func pairOf(t *apiv1.VPNTunnel) apiv1.Pair {

@@ -25,7 +25,7 @@ type bridge struct {
 // expected says whether a warning is about a member of this sort and nothing that anybody could change.
 func expected(message string) bool {
 	switch message {
-	case "simple token is not cryptographically signed", "Failed to detect schema version",
+	case "simple token is not cryptographically signed", "Failed to detect schema version", "failed to update storage version",
 		"Running http and grpc server on single port. This is not recommended for production.":
 		return true
 	}
