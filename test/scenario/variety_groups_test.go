@@ -3,14 +3,19 @@
 package scenario
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bordergw/bordergw/test/lab"
 )
 
-// groupsManifests is a connection of two cloud addresses and two customer addresses with all four tunnels, and one whose outer
+// groupsManifests is a connection of two cloud addresses and four customer addresses, to which all eight tunnels come, and one whose outer
 // addresses are IPv6, with both families inside.
 const groupsManifests = `kind: BorderGateway
 name: groups
@@ -19,15 +24,15 @@ spec:
   - {name: vpc, interface: vpc0, prefixes: [10.0.0.0/16], nextHop: 10.0.255.1}
   - {name: six, interface: six0, prefixes: ["2001:db8:a::/64"]}
   staticRoutes:
-  - {prefix: 172.16.0.0/24, connection: four}
+  - {prefix: 172.16.0.0/24, connection: eight}
 ---
 kind: CustomerGateway
-name: four
-spec: {addresses: [203.0.113.1, 203.0.113.2]}
+name: eight
+spec: {addresses: [203.0.113.1, 203.0.113.2, 203.0.113.3, 203.0.113.4]}
 ---
 kind: VPNConnection
-name: four
-spec: {borderGateway: groups, customerGateway: four, routing: STATIC, cloudAddresses: [198.51.100.1, 198.51.100.2]}
+name: eight
+spec: {borderGateway: groups, customerGateway: eight, routing: STATIC, cloudAddresses: [198.51.100.1, 198.51.100.2]}
 ---
 kind: CustomerGateway
 name: outside6
@@ -52,7 +57,7 @@ func groupsTunnel(name, cloud, customer, insideCloud, insideCust, psk string) st
 kind: VPNTunnel
 name: %s
 spec:
-  connection: four
+  connection: eight
   cloudAddress: %s
   customerAddress: %s
   inside: {cloud: %s/30, customer: %s}
@@ -60,42 +65,63 @@ spec:
 `, name, cloud, customer, insideCloud, insideCust, psk)
 }
 
-// TestVarietyGroups: every cloud address with every customer address, which are four tunnels that share the traffic; and a device with
-// IPv6 outside, whose one BGP session over IPv4 brings routes of both families.
+// groups is a world with four customer routers.
+type groups struct {
+	*World
+	t       *testing.T
+	routers []*lab.Host
+	lan     []string // addresses of the routers in the LAN
+}
+
+// TestVarietyGroups: two cloud addresses, on two hosts, with four customer addresses, which are eight tunnels that share the traffic; and a
+// device with IPv6 outside, whose one BGP session over IPv4 brings routes of both families.
 func TestVarietyGroups(t *testing.T) {
 	l := lab.New(t)
-	s := l.Site2Cloud(lab.Site2CloudOptions{SingleGateway: true})
-	s.VPCVia(lab.VPCGatewayA)
-	s.CustomerVia(lab.CustomerLAN1, lab.CustomerLAN2)
-	manifests := groupsManifests
-	var names []string
-	for i, c := range []struct {
-		host    *lab.Host
-		address string
-	}{{s.Customer1, lab.Customer1}, {s.Customer2, lab.Customer2}} {
-		charon := c.host.Charon(lab.CharonOptions{})
+	s := l.Site2Cloud(lab.Site2CloudOptions{})
+	g := &groups{World: &World{Site2Cloud: s, T: t}, t: t, routers: []*lab.Host{s.Customer1, s.Customer2, moreCustomer(s, 3), moreCustomer(s, 4)},
+		lan: []string{lab.CustomerLAN1, lab.CustomerLAN2, "172.16.0.3", "172.16.0.4"}}
+	g.CustomerVia(g.lan...)
+	manifests, want := groupsManifests, []string{"outside6=UP"}
+	for i, router := range g.routers {
+		address := fmt.Sprintf("203.0.113.%d", i+1)
+		charon := router.Charon(lab.CharonOptions{})
 		for k, cloud := range []string{lab.GatewayA, lab.GatewayB} {
-			name, net := fmt.Sprintf("four-%d%d", i+1, k+1), 4*(2*i+k)
+			name, net := fmt.Sprintf("eight-%d%d", i+1, k+1), 4*(2*i+k)
 			insideCloud, insideCust := fmt.Sprintf("169.254.20.%d", net+1), fmt.Sprintf("169.254.20.%d", net+2)
-			// One key per customer address: charon cannot tell two of one identity apart.
-			psk := fmt.Sprintf("key-of-customer-%d", i+1)
-			manifests += groupsTunnel(name, cloud, c.address, insideCloud, insideCust, psk)
-			charon.Tunnel(lab.CustomerTunnel{Name: name, Local: c.address, Remote: cloud, PSK: psk, IfID: uint32(k + 1), Inside: insideCust + "/30"})
-			names = append(names, name)
+			psk := "key-of-" + name
+			manifests += groupsTunnel(name, cloud, address, insideCloud, insideCust, psk)
+			charon.Tunnel(lab.CustomerTunnel{Name: name, Local: address, Remote: cloud, PSK: psk, IfID: uint32(k + 1), Inside: insideCust + "/30"})
+			want = append(want, name+"=UP")
 		}
-		c.host.Route(lab.VPCPrefix, "xfrm1", "xfrm2")
+		router.Route(lab.VPCPrefix, "xfrm1", "xfrm2")
 	}
 	six, bird := outside6(s)
-	w := &World{Site2Cloud: s, T: t, CharonA: s.GatewayA.Charon(GatewayCharon())}
-	w.AgentA = s.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayB, lab.GatewayA6}, Charon: w.CharonA,
-		Manifests: map[string]string{"groups.yaml": manifests}})
-	want := []string{"outside6=UP"}
-	for _, n := range names {
-		want = append(want, n+"=UP")
-	}
-	w.Running(2*startup, want...)
-	t.Run("four tunnels", func(t *testing.T) { fourTunnels(t, w) })
-	t.Run("IPv6 outside", func(t *testing.T) { overIPv6(t, w, six, bird) })
+	g.start(manifests)
+	g.Running(2*startup, want...)
+	t.Run("eight tunnels", func(t *testing.T) { g.eightTunnels(t) })
+	t.Run("IPv6 outside", func(t *testing.T) { overIPv6(t, g.World, six, bird) })
+	t.Run("silent host", func(t *testing.T) { g.silentHost(t) })
+}
+
+func (g *groups) start(manifests string) {
+	g.t.Helper()
+	files := map[string]string{"groups.yaml": manifests}
+	g.CharonA, g.CharonB = g.GatewayA.Charon(GatewayCharon()), g.GatewayB.Charon(GatewayCharon())
+	g.AgentA = g.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayA6}, Charon: g.CharonA, Manifests: files})
+	g.AgentB = g.GatewayB.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayB}, Charon: g.CharonB, Manifests: files})
+}
+
+// moreCustomer is the customer's third or fourth router.
+func moreCustomer(s *lab.Site2Cloud, number int) *lab.Host {
+	name := fmt.Sprintf("cust-%d", number)
+	h := s.Lab.Host(name)
+	h.Forward()
+	s.Lab.Wire(h, "eth0", s.Internet, name, lab.WireOptions{A: []string{fmt.Sprintf("203.0.113.%d/24", number)}})
+	s.Internet.Enslave(name, "edge")
+	h.Route("default", "203.0.113.254")
+	s.Lab.Wire(h, "lan0", s.CustomerHost, name, lab.WireOptions{A: []string{fmt.Sprintf("172.16.0.%d/24", number)}})
+	s.CustomerHost.Enslave(name, "lan0")
+	return h
 }
 
 // outside6 is the device with an IPv6 address outside, and its BIRD.
@@ -119,32 +145,56 @@ func outside6(s *lab.Site2Cloud) (*lab.Host, *lab.BIRD) {
 	return six, bird
 }
 
-func fourTunnels(t *testing.T, w *World) {
-	connections, err := w.Connections()
+func (g *groups) eightTunnels(t *testing.T) {
+	v := g.verdict(t)
+	if v.Availability != "HIGHLY_AVAILABLE" || v.Tunnels != 8 || v.TunnelsUp != 8 {
+		t.Errorf("verdict %+v", v)
+	}
+	g.VPCVia(lab.VPCGatewayA, lab.VPCGatewayB)
+	g.TrafficBothWays()
+	server := g.CustomerHost.EchoServer(lab.ServerOptions{Address: lab.CustomerHost})
+	defer server.Close()
+	// One host after the other: all namespaces hash with one seed, so behind a router that has chosen by the same hash a gateway would
+	// see only its own share of the values.
+	g.share(t, lab.VPCGatewayA, "xfrm1", 4)
+	g.share(t, lab.VPCGatewayB, "xfrm2", 4)
+	// Without one of its routers the connection stays highly available, on both hosts.
+	g.routers[3].Down("eth0")
+	g.CustomerVia(g.lan[:3]...)
+	g.Running(startup, "eight-41=DOWN:PROBE_FAILED|DPD_TIMEOUT|PEER_UNREACHABLE", "eight-42=DOWN:PROBE_FAILED|DPD_TIMEOUT|PEER_UNREACHABLE", "eight-31=UP")
+	if v := g.verdict(t); v.Availability != "HIGHLY_AVAILABLE" || v.Tunnels != 8 || v.TunnelsUp != 6 {
+		t.Errorf("verdict without a router %+v", v)
+	}
+	g.share(t, lab.VPCGatewayA, "xfrm1", 3)
+	g.share(t, lab.VPCGatewayB, "xfrm2", 3)
+}
+
+func (g *groups) verdict(t *testing.T) ConnectionStatus {
+	t.Helper()
+	connections, err := g.Connections()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := connections["four"]; v.Availability != "HIGHLY_AVAILABLE" || v.Tunnels != 4 || v.TunnelsUp != 4 {
-		t.Errorf("verdict %+v", v)
-	}
+	return connections["eight"]
+}
+
+// share sends flows through one gateway; its tunnels to so many routers, which have them as this link, share them.
+func (g *groups) share(t *testing.T, gateway, link string, routers int) {
+	t.Helper()
+	g.VPCVia(gateway)
 	received := func() (all []uint64) {
-		for _, h := range []*lab.Host{w.Customer1, w.Customer2} {
-			for _, link := range []string{"xfrm1", "xfrm2"} {
-				st, err := h.LinkStats(link)
-				if err != nil {
-					t.Fatal(err)
-				}
-				all = append(all, st.RxPackets)
+		for _, h := range g.routers[:routers] {
+			st, err := h.LinkStats(link)
+			if err != nil {
+				t.Fatal(err)
 			}
+			all = append(all, st.RxPackets)
 		}
 		return all
 	}
-	w.TrafficBothWays()
-	server := w.CustomerHost.EchoServer(lab.ServerOptions{Address: lab.CustomerHost})
-	defer server.Close()
 	const flows = 128
 	before := received()
-	r := w.VPCHost.Flows(lab.FlowOptions{Src: lab.VPCHost, Dst: lab.CustomerHost, N: flows, Rounds: 2})
+	r := g.VPCHost.Flows(lab.FlowOptions{Src: lab.VPCHost, Dst: lab.CustomerHost, N: flows, Rounds: 2})
 	if r.Err != nil || r.Answered != r.Sent {
 		t.Errorf("%d of %d messages answered: %v", r.Answered, r.Sent, r.Err)
 	}
@@ -156,7 +206,48 @@ func fourTunnels(t *testing.T, w *World) {
 			t.Errorf("a tunnel had only %d packets of %d flows", n-before[i], flows)
 		}
 	}
-	t.Logf("packets of %d flows with two messages each, by tunnel: %v", flows, shares)
+	t.Logf("packets of %d flows with two messages each through %s, by tunnel: %v", flows, gateway, shares)
+}
+
+// silentHost: a host whose agent does not answer counts as all its tunnels DOWN, and says so.
+func (g *groups) silentHost(t *testing.T) {
+	g.AgentB.Kill(unix.SIGKILL)
+	out, err := g.Ctl("get", "tunnels", "-o", "json")
+	if err == nil {
+		t.Error("bordergwctl reports success although an agent did not answer")
+	}
+	var list struct {
+		Items []struct {
+			Name   string
+			Status TunnelStatus
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	for _, i := range list.Items {
+		if onB := strings.HasPrefix(i.Name, "eight-") && strings.HasSuffix(i.Name, "2"); onB != (i.Status.Reason == "HOST_SILENT") {
+			t.Errorf("%s: %s %s", i.Name, i.Status.Running, i.Status.Reason)
+		}
+	}
+	out, err = g.Ctl("get", "connections", "-o", "json")
+	if err == nil {
+		t.Error("bordergwctl reports success although an agent did not answer")
+	}
+	var connections struct {
+		Items []struct {
+			Name   string
+			Status ConnectionStatus
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &connections); err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	for _, i := range connections.Items {
+		if i.Name == "eight" && (i.Status.Availability != "NOT_HIGHLY_AVAILABLE" || !slices.Contains(i.Status.Reasons, "NO_TUNNEL_UP_ON_CLOUD_ADDRESS")) {
+			t.Errorf("verdict %+v", i.Status)
+		}
+	}
 }
 
 func overIPv6(t *testing.T, w *World, six *lab.Host, bird *lab.BIRD) {

@@ -32,6 +32,8 @@ type device struct {
 	options    lab.CharonOptions
 	// own leaves connections and interfaces of the device to the scenario.
 	own bool
+	// libreswan makes it a device with libreswan in place of strongSwan, with these lines in its configuration.
+	libreswan []string
 	// later leaves its start to the scenario.
 	later bool
 	// every is the time between two echoes of underPings; the default is 10 ms.
@@ -44,10 +46,11 @@ type device struct {
 	w                       *variety
 	host                    *lab.Host
 	wire                    *lab.Wire
-	charon                  *lab.Charon
-	address                 string // of the device itself
-	public                  string // as the cloud sees it
-	lan                     string // address of a host at the site
+	charon                  *lab.Charon    // nil with libreswan
+	pluto                   *lab.Libreswan // nil without
+	address                 string         // of the device itself
+	public                  string         // as the cloud sees it
+	lan                     string         // address of a host at the site
 	psk                     string
 	insideCloud, insideCust string
 	tunnel                  lab.CustomerTunnel
@@ -60,6 +63,7 @@ type variety struct {
 	*World
 	t       *testing.T
 	devices []*device
+	early   int // by underPings: packets of all devices that came before the gateway had the SA
 }
 
 // newVariety starts everything and waits for nothing.
@@ -101,6 +105,12 @@ func (w *variety) add(i int, d *device) {
 		d.host.Route("default", fmt.Sprintf("192.168.%d.1", i))
 	}
 	d.host.Address("lo", d.lan+"/32")
+	if d.libreswan != nil {
+		d.pluto = d.host.Libreswan(lab.LibreswanConn{Name: "cloud", Local: d.address, Remote: lab.GatewayA, PSK: d.psk,
+			Inside: d.insideCust + "/30", Options: d.libreswan})
+		d.host.Route(lab.VPCPrefix, "ipsec2")
+		return
+	}
 	// Unlike many devices charon can be told to ignore a second IKE_SA_INIT of somebody who has one half-open, and IKEv1 needs it.
 	d.options.Extra += "\nblock_threshold = 64\n"
 	d.charon = d.host.Charon(d.options)
@@ -222,11 +232,11 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 	var before []uint64
 	var since []string
 	for _, d := range w.devices {
-		before, since = append(before, d.strays()), append(since, d.status().Since)
+		before, since = append(before, strays(w.t, d.host)), append(since, d.status().Since)
 		pingers = append(pingers, w.VPCHost.Ping(lab.PingOptions{Src: lab.VPCHost, Dst: d.lan,
 			Interval: cmp.Or(d.every, 10*time.Millisecond), Size: cmp.Or(d.size, size)}))
 	}
-	start := time.Now()
+	start, atGateway := time.Now(), strays(w.t, w.GatewayA)
 	lab.Eventually(w.t, timeout, "what is to happen under traffic", func() error {
 		if time.Since(start) < least {
 			return errors.New("too soon")
@@ -234,7 +244,7 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 		return done()
 	})
 	for i, d := range w.devices {
-		s, st, early := pingers[i].Stop(), d.status(), d.strays()-before[i]
+		s, st, early := pingers[i].Stop(), d.status(), strays(w.t, d.host)-before[i]
 		w.t.Logf("%s: %d rekeys, %d establishments, %d echoes sent, %d lost, %d came before the device had their SA, longest gap %v", d.name,
 			st.Counters.Rekeys, st.Counters.Establishments, s.Sent, s.Lost, early, s.LongestGap.Round(time.Millisecond))
 		d.stats, d.early = s, int(early)
@@ -245,14 +255,15 @@ func (w *variety) underPings(least, timeout time.Duration, size int, done func()
 			w.t.Errorf("%s: echoes %v were lost", d.name, s.LostSeqs)
 		}
 	}
+	w.early = int(strays(w.t, w.GatewayA) - atGateway)
 }
 
-// strays is how many ESP packets came to the device while it had no SA for them, or only a reserved SPI.
-func (d *device) strays() uint64 {
-	d.w.t.Helper()
-	counters, err := d.host.XfrmStat()
+// strays is how many ESP packets came to a host while it had no SA for them, or only a reserved SPI.
+func strays(t *testing.T, h *lab.Host) uint64 {
+	t.Helper()
+	counters, err := h.XfrmStat()
 	if err != nil {
-		d.w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return counters["XfrmInNoStates"] + counters["XfrmAcquireError"] // include/uapi/linux/snmp.h; the latter also for larval SAs
 }

@@ -102,7 +102,8 @@ func (r *run) writeJob(s system) (string, error) {
 	j := guest.Job{
 		VM: !s.direct, Argv: argv, Dir: r.checkout, Results: r.results,
 		Env: append(passEnv(os.Environ()),
-			"BORDERGW_LAB="+s.mode(), "BORDERGW_LAB_SUITE="+s.suite, "BORDERGW_RESULTS="+r.results, "TMPDIR="+guest.TempDir),
+			"BORDERGW_LAB="+s.mode(), "BORDERGW_LAB_SUITE="+s.suite, "BORDERGW_LIBRESWAN="+s.libreswan,
+			"BORDERGW_RESULTS="+r.results, "TMPDIR="+guest.TempDir),
 	}
 	switch {
 	case s.foreign():
@@ -120,7 +121,7 @@ func passEnv(environ []string) []string {
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
-		case name == "BORDERGW_LAB", name == "BORDERGW_LAB_SUITE", name == "BORDERGW_RESULTS":
+		case name == "BORDERGW_LAB", name == "BORDERGW_LAB_SUITE", name == "BORDERGW_LIBRESWAN", name == "BORDERGW_RESULTS":
 		case strings.HasPrefix(name, "BORDERGW_"):
 			env = append(env, variable)
 		case name == "CI", name == "PATH", name == "HOME", name == "GOTRACEBACK":

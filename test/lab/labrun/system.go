@@ -34,6 +34,8 @@ type system struct {
 	suite  string     // Debian's code name
 	kernel deb.Kernel // of a virtual machine
 	root   string     // root file system of a virtual machine
+	// libreswan is the folder where it is unpacked, as the command sees it.
+	libreswan string
 }
 
 func (s system) mode() string {
@@ -71,7 +73,10 @@ func (r *run) prepare(ctx context.Context) (system, error) {
 	if !s.direct {
 		packages = append(packages, packagesVM()...)
 	}
-	if err := r.deb.Install(ctx, packages...); err != nil || s.direct {
+	if err := r.deb.Install(ctx, packages...); err != nil {
+		return s, err
+	}
+	if s.libreswan, err = r.deb.FetchLibreswan(ctx, r.cache()); err != nil || s.direct {
 		return s, err
 	}
 	s.kernel, err = r.deb.FetchKernel(ctx, r.cache())
@@ -87,7 +92,11 @@ func (r *run) prepareForeign(ctx context.Context) (system, error) {
 		return system{}, err
 	}
 	kernel, err := r.deb.MakeRoot(ctx, r.cache(), r.suite, packagesInside())
-	return system{suite: r.suite, kernel: kernel, root: kernel.Root}, err
+	if err != nil {
+		return system{}, err
+	}
+	libreswan, err := r.deb.AddLibreswan(ctx, kernel.Root)
+	return system{suite: r.suite, kernel: kernel, root: kernel.Root, libreswan: libreswan}, err
 }
 
 // describe prints everything about the system that a test's result may depend on, one fact a line.

@@ -85,3 +85,10 @@ func TestLoadKernel(t *testing.T) {
 		t.Errorf("a kernel without its image must be reported as damaged, got %v", err)
 	}
 }
+
+func TestLibraries(t *testing.T) {
+	got := libraries("dns-root-data, iproute2 | iproute, libc6 (>= 2.34), libpam0g (>= 0.99.7.1), libsystemd0 | libelogind0\n")
+	if diff := cmp.Diff([]string{"libc6", "libpam0g", "libsystemd0"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
