@@ -61,3 +61,31 @@ func TestThreeReasons(t *testing.T) {
 		Inside: Inside1Customer + "/30"})
 	w.Running(2*startup, Tunnel1+"=UP", Tunnel2+"=UP")
 }
+
+// TestHostTrouble: what is wrong with the host is told as such: somebody else's interface in a tunnel's place, and a charon that was
+// stopped. Both heal without help as soon as the cause is gone.
+func TestHostTrouble(t *testing.T) {
+	w := New(t, Options{Routing: "STATIC", SingleGateway: true})
+	w.BothUp()
+	tunnels, err := w.Tunnels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := tunnels[Tunnel1].InterfaceName
+	w.AgentA.Stop()
+	for _, cmd := range []string{"ip link del " + name, "ip link add " + name + " type dummy"} {
+		w.must(w.GatewayA.Run(strings.Fields(cmd)...))
+	}
+	w.AgentA.Start()
+	w.Running(startup, Tunnel1+"=DOWN:INTERFACE_CONFLICT", Tunnel2+"=UP")
+	w.TrafficBothWays()
+	w.must(w.GatewayA.Run("ip", "link", "del", name))
+	w.BothUp()
+	w.TrafficBothWays()
+
+	w.CharonA.Stop()
+	w.Running(startup, Tunnel1+"=DOWN:CHARON_UNAVAILABLE", Tunnel2+"=DOWN:CHARON_UNAVAILABLE")
+	w.CharonA.Restart()
+	w.BothUp()
+	w.TrafficBothWays()
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,6 +53,13 @@ func TestVarietyFields(t *testing.T) {
 	}
 	if st := sizes.status(); st.MTU != 1300 || st.Negotiated.LocalID != "vpn.cloud.example" || st.Negotiated.RemoteID != "branch-9" {
 		t.Errorf("sizes: MTU %d, identities %q and %q", st.MTU, st.Negotiated.LocalID, st.Negotiated.RemoteID)
+	}
+	connections, err := w.Connections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := connections["sizes"].Reasons, []string{"SINGLE_CUSTOMER_ADDRESS", "CLOUD_ADDRESS_WITHOUT_TUNNEL"}; !slices.Equal(got, want) {
+		t.Errorf("sizes: reasons %q, want %q", got, want)
 	}
 	cloud := w.VPCHost.EchoServer(lab.ServerOptions{Address: lab.VPCHost})
 	defer cloud.Close()

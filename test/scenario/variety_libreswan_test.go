@@ -20,7 +20,7 @@ func TestVarietyLibreswan(t *testing.T) {
 	w := newVariety(t, v2, v1)
 	w.Running(2*startup, "libreswan-v2=UP", "libreswan-v1=UP")
 	for _, d := range w.devices {
-		d.pings()
+		d.settle()
 		st := d.status()
 		if (d == v1) != (st.Negotiated.IKEVersion == 1) {
 			t.Errorf("%s: IKE version %d", d.name, st.Negotiated.IKEVersion)
@@ -54,7 +54,7 @@ func TestVarietyLibreswan(t *testing.T) {
 			}
 			return nil
 		})
-		d.pings()
+		d.settle()
 		status, err := d.pluto.TrafficStatus()
 		if err != nil || !strings.Contains(status, `"cloud"`) {
 			t.Errorf("%s: pluto's SAs: %v, %s", d.name, err, status)
