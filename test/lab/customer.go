@@ -97,7 +97,8 @@ func (t CustomerTunnel) withDefaults() CustomerTunnel {
 	return t
 }
 
-// swanctlConf writes the connections and secrets of tunnels, which have their defaults.
+// swanctlConf writes the connections and secrets of tunnels, which have their defaults. The replay window is wider than charon's own of 32
+// packets: two processors of a busy emulated machine put more than that out of order.
 func swanctlConf(tunnels []CustomerTunnel) string {
 	var conns, secrets strings.Builder
 	for _, t := range tunnels {
@@ -136,6 +137,7 @@ func swanctlConf(tunnels []CustomerTunnel) string {
 				local_ts = 0.0.0.0/0, ::/0
 				remote_ts = 0.0.0.0/0, ::/0
 				esp_proposals = %s
+				replay_window = 1024
 				rekey_time = %ds
 				start_action = %s
 				close_action = %s

@@ -72,6 +72,8 @@ func TestHostTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := tunnels[Tunnel1].InterfaceName
+	// The customer is not told: his SAs stand.
+	w.CustomerVia(lab.CustomerLAN2)
 	w.AgentA.Stop()
 	for _, cmd := range []string{"ip link del " + name, "ip link add " + name + " type dummy"} {
 		w.must(w.GatewayA.Run(strings.Fields(cmd)...))
@@ -81,6 +83,7 @@ func TestHostTrouble(t *testing.T) {
 	w.TrafficBothWays()
 	w.must(w.GatewayA.Run("ip", "link", "del", name))
 	w.BothUp()
+	w.CustomerVia(lab.CustomerLAN1, lab.CustomerLAN2)
 	w.TrafficBothWays()
 
 	w.CharonA.Stop()
