@@ -60,13 +60,13 @@ func changes() map[string]change {
 	}
 }
 
-// fields are the paths of a message's fields down to scalars, lists, durations and sources of secrets.
-func fields(m protoreflect.MessageDescriptor, prefix string) (paths []string) {
+// fieldPaths are those of a message's fields down to scalars, lists, durations and sources of secrets.
+func fieldPaths(m protoreflect.MessageDescriptor, prefix string) (paths []string) {
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)
 		path := prefix + f.JSONName()
 		if sub := f.Message(); sub != nil && !f.IsList() && sub.ParentFile().Package() == m.ParentFile().Package() && sub.Name() != "SecretSource" {
-			paths = append(paths, fields(sub, path+".")...)
+			paths = append(paths, fieldPaths(sub, path+".")...)
 		} else {
 			paths = append(paths, path)
 		}
@@ -103,7 +103,7 @@ func TestEveryFieldHasAnEffect(t *testing.T) {
 		}
 	}
 	all := changes()
-	for _, path := range fields((&apiv1.VPNTunnelSpec{}).ProtoReflect().Descriptor(), "") {
+	for _, path := range fieldPaths((&apiv1.VPNTunnelSpec{}).ProtoReflect().Descriptor(), "") {
 		c, ok := all[path]
 		if elsewhere[path] != "" || strings.HasPrefix(path, "bgp.bfd.") { // nothing reads BFD yet
 			continue

@@ -34,6 +34,7 @@ type Libreswan struct {
 func (h *Host) Libreswan(c LibreswanConn) *Libreswan {
 	t := h.lab.t
 	t.Helper()
+	h.lab.Secret(c.PSK)
 	p := &Libreswan{host: h, conn: c, dir: filepath.Join(h.dir, "pluto")}
 	// pluto uses a device of this name that is there already. It refuses to work when ipsec1 is, which it makes as a trial.
 	h.Xfrm("ipsec2", 2, "eth0", 1400)
