@@ -12,6 +12,8 @@ import (
 
 // TestAdminStateUnderTraffic: a tunnel goes DOWN and comes back by adminState while packets flow over both. What the cloud sends loses
 // nothing either way, the other tunnel keeps its SAs, and while it is DOWN the customer cannot bring it up.
+//
+//lab:alone
 func TestAdminStateUnderTraffic(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true})
 	w.BothUp()

@@ -33,6 +33,8 @@ func (w *World) bfd(tunnel, state string) {
 
 // TestBFDCut: the underlay of one tunnel is lost without a word. The other one takes everything within a second; static and learned routes
 // alike leave the dead one; it comes back by itself, and nothing flaps.
+//
+//lab:alone
 func TestBFDCut(t *testing.T) {
 	w := New(t, withBFD(Options{}))
 	w.BothUp()
@@ -96,6 +98,8 @@ func TestBFDCut(t *testing.T) {
 }
 
 // TestBFDGoesAway: a customer who turns BFD off on his router keeps his tunnel.
+//
+//lab:alone
 func TestBFDGoesAway(t *testing.T) {
 	w := New(t, withBFD(Options{}))
 	w.BothUp()

@@ -75,6 +75,8 @@ func (w *World) routes(a *lab.Agent, tunnel string) error {
 }
 
 // TestCustomerRouterKilled: scenario 3, as in the demonstration.
+//
+//lab:alone
 func TestCustomerRouterKilled(t *testing.T) {
 	w := New(t, Options{Routing: "BGP", StaticRoutes: "[]"})
 	w.BothUp()
@@ -117,6 +119,8 @@ func TestCustomerRouterKilled(t *testing.T) {
 }
 
 // TestRoutingModeSwitch: scenario 4. BGP to STATIC to BGP: the static prefix loses nothing, the SAs stay, the sessions follow at once.
+//
+//lab:alone
 func TestRoutingModeSwitch(t *testing.T) {
 	w := New(t, Options{Routing: "BGP"})
 	w.StaticCustomer() // the way back must not depend on BGP

@@ -16,6 +16,8 @@ import (
 
 // TestAgentKilled: scenario 6. SIGKILL and a new start under traffic: no packet lost on static routes, the same SAs, nothing foreign
 // touched, nothing left over.
+//
+//lab:alone
 func TestAgentKilled(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true})
 	w.BothUp()
@@ -84,6 +86,8 @@ func TestAgentKilled(t *testing.T) {
 }
 
 // TestCharonKilled: scenario 7. Every tunnel returns without help.
+//
+//lab:alone
 func TestCharonKilled(t *testing.T) {
 	w := New(t, Options{Routing: "BGP"})
 	w.BothUp()

@@ -32,6 +32,7 @@ type job struct {
 	Tests        []string // top-level tests
 	Argv         []string
 	Key          string // of all that the result depends on
+	Alone        bool   // nothing else runs meanwhile
 }
 
 // programs tells whether the job gets the programs under test.
@@ -85,7 +86,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 	reproducible := []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=lab"}
 	var jobs []job
 	for path, p := range tagged {
-		tests, err := labTests(p, plain[path])
+		tests, alone, err := labTests(p, plain[path])
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +100,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 			return nil, err
 		}
 		slices.Sort(tests)
-		jobs = append(jobs, split(job{Package: name, Dir: p.Dir, Tests: tests}, binary, o.count)...)
+		jobs = append(jobs, split(job{Package: name, Dir: p.Dir, Tests: tests}, alone, binary, o.count)...)
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("no test behind the tag %s matches", o.tags)
@@ -110,7 +111,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 }
 
 // split makes one job of a package, or one of each test where tests are long.
-func split(j job, binary string, count int) []job {
+func split(j job, alone map[string]bool, binary string, count int) []job {
 	groups := [][]string{j.Tests}
 	if j.Package == scenarios {
 		groups = nil
@@ -122,6 +123,7 @@ func split(j job, binary string, count int) []job {
 	for _, tests := range groups {
 		one := j
 		one.Name, one.Tests = j.Package, tests
+		one.Alone = slices.ContainsFunc(tests, func(t string) bool { return alone[t] })
 		if j.Package == scenarios {
 			one.Name += " " + tests[0]
 		}
@@ -151,24 +153,29 @@ func list(ctx context.Context, patterns []string, flags ...string) (map[string]l
 	return found, nil
 }
 
-// labTests returns the names of the test functions in files that only the tag adds.
-func labTests(tagged, plain listed) ([]string, error) {
+// aloneDirective stands above a test whose verdict hangs on time so much that nothing else may run meanwhile.
+const aloneDirective = "//lab:alone"
+
+// labTests returns the names of the test functions in files that only the tag adds, and which of them run alone.
+func labTests(tagged, plain listed) (tests []string, alone map[string]bool, err error) {
 	without := append(slices.Clone(plain.TestGoFiles), plain.XTestGoFiles...)
-	var tests []string
+	alone = map[string]bool{}
 	for _, name := range append(slices.Clone(tagged.TestGoFiles), tagged.XTestGoFiles...) {
 		if slices.Contains(without, name) {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(tagged.Dir, name), nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(tagged.Dir, name), nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
-			if ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Test") && f.Name.Name != "TestMain" {
-				tests = append(tests, f.Name.Name)
+			if !ok || f.Recv != nil || !strings.HasPrefix(f.Name.Name, "Test") || f.Name.Name == "TestMain" {
+				continue
 			}
+			tests = append(tests, f.Name.Name)
+			alone[f.Name.Name] = f.Doc != nil && slices.ContainsFunc(f.Doc.List, func(c *ast.Comment) bool { return c.Text == aloneDirective })
 		}
 	}
-	return tests, nil
+	return tests, alone, nil
 }

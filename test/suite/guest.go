@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,17 +58,9 @@ func guest(file string) int {
 		<-quit
 		close(r.ending)
 	}()
-	queue := make(chan job)
-	var workers sync.WaitGroup
-	for range r.Parallel {
-		workers.Go(func() {
-			for j := range queue {
-				r.one(j)
-			}
-		})
-	}
-	r.feed(queue)
-	workers.Wait()
+	alone := func(j job) bool { return j.Alone }
+	r.runAll(slices.DeleteFunc(slices.Clone(r.Jobs), alone), r.Parallel)
+	r.runAll(slices.DeleteFunc(slices.Clone(r.Jobs), func(j job) bool { return !alone(j) }), 1)
 	for _, d := range r.done {
 		if !d.passed() {
 			return 1
@@ -79,9 +72,24 @@ func guest(file string) int {
 	return 0
 }
 
-func (r *runner) feed(queue chan<- job) {
+// runAll runs jobs, so many at once, and returns when they have ended.
+func (r *runner) runAll(jobs []job, parallel int) {
+	queue := make(chan job)
+	var workers sync.WaitGroup
+	for range parallel {
+		workers.Go(func() {
+			for j := range queue {
+				r.one(j)
+			}
+		})
+	}
+	r.feed(jobs, queue)
+	workers.Wait()
+}
+
+func (r *runner) feed(jobs []job, queue chan<- job) {
 	defer close(queue)
-	for _, j := range r.Jobs {
+	for _, j := range jobs {
 		select {
 		case <-r.ending:
 			return
