@@ -30,7 +30,7 @@ func Watch(ctx context.Context, s *store.Store, after int64, fn func(*apiv1.Tran
 			if c.Kind != fleet.KindAvailability || c.Record == nil {
 				continue
 			}
-			if t := newest(c.Record.Value.GetAvailability()); t != nil {
+			if t := Newest(c.Record.Value.GetAvailability()); t != nil {
 				if err := fn(t, revision); err != nil {
 					return err
 				}
@@ -40,8 +40,8 @@ func Watch(ctx context.Context, s *store.Store, after int64, fn func(*apiv1.Tran
 	})
 }
 
-// newest returns the transition that a write of the record brought; nil when it brought none: records are written for lesser changes, too.
-func newest(record *apiv1.AvailabilityRecord) *apiv1.Transition {
+// Newest returns the transition that a write of the record brought; nil when it brought none: records are written for lesser changes, too.
+func Newest(record *apiv1.AvailabilityRecord) *apiv1.Transition {
 	if n := len(record.GetHistory()); n > 0 && record.GetChanged() {
 		return record.GetHistory()[n-1]
 	}
