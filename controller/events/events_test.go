@@ -67,7 +67,7 @@ func TestEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer stream.Close()
+		defer func() { _ = stream.Close() }()
 		limit := time.AfterFunc(time.Minute, func() { _ = stream.Close() })
 		defer limit.Stop()
 		for len(got) < n && stream.Receive() {

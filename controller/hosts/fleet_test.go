@@ -14,6 +14,7 @@ import (
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/controller/availability"
 	"github.com/bordergw/bordergw/controller/fleet"
+	"github.com/bordergw/bordergw/controller/model"
 	"github.com/bordergw/bordergw/controller/store"
 	"github.com/bordergw/bordergw/internal/secret"
 )
@@ -142,14 +143,26 @@ func TestFleet(t *testing.T) {
 		}
 	})
 
-	t.Run("counters stay in memory", func(t *testing.T) {
+	t.Run("resources are shown with what is true of them", func(t *testing.T) {
 		for limit := time.Now().Add(patience); two.server.Counters("shop-2") == nil; {
 			if time.Now().After(limit) {
 				t.Fatal("no counters")
 			}
 		}
-		if got := two.server.Counters("shop-2").GetCounters().GetBytesIn(); got != 7 {
-			t.Errorf("%d bytes", got)
+		for ref, want := range map[store.Ref]func(model.Object) bool{
+			{Kind: apiv1.KindVPNTunnel, Name: "shop-2"}: func(o model.Object) bool {
+				st := o.(*apiv1.VPNTunnel).GetStatus()
+				return st.GetRunning() == apiv1.RunningUp && st.GetCounters().GetBytesIn() == 7
+			},
+			{Kind: apiv1.KindVPNConnection, Name: "shop"}: func(o model.Object) bool { return up(o.(*apiv1.VPNConnection).GetStatus()) },
+			{Kind: apiv1.KindGatewayHost, Name: "gw-b"}: func(o model.Object) bool {
+				st := o.(*apiv1.GatewayHost).GetStatus()
+				return st.GetState() == apiv1.HostReporting && st.GetController() == "two" && st.GetTunnels() == 1 && st.GetAgentVersion() == "test"
+			},
+		} {
+			if o, err := two.Get(t.Context(), ref); err != nil || !want(o) {
+				t.Errorf("%s: %v, %v", ref, o, err)
+			}
 		}
 	})
 

@@ -109,6 +109,7 @@ func (w *world) controller(name string, change ...func(*hosts.Options)) *control
 		f(&opts)
 	}
 	c.server = hosts.New(opts)
+	c.Counters = c.server.Counters
 	c.eval = availability.New(availability.Options{Store: s, Log: storetest.Log(w.t).With("controller", name)})
 	_, handler := apiv1connect.NewSessionServiceHandler(c.server)
 	protocols := new(http.Protocols)

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/controller/fleet"
 	"github.com/bordergw/bordergw/controller/model"
 	"github.com/bordergw/bordergw/controller/query"
 	"github.com/bordergw/bordergw/controller/store"
@@ -31,14 +34,33 @@ func (s *Service) Get(ctx context.Context, ref store.Ref) (model.Object, error) 
 // show returns a resource with what is true beside what is wanted.
 func (s *Service) show(r store.Reader, rec *store.Record) model.Object {
 	o := model.Show(rec.Value, rec.Revision)
-	if host, ok := o.(*apiv1.GatewayHost); ok {
-		host.Status = &apiv1.GatewayHostStatus{}
-		for _, a := range host.GetSpec().GetAddresses() {
-			host.Status.Connections += uint32(r.Count(model.ConnectionsOn(a)))
-			host.Status.Tunnels += uint32(r.Count(model.TunnelsOn(a)))
+	switch o := o.(type) {
+	case *apiv1.VPNTunnel:
+		o.Status = proto.CloneOf(fleet.TunnelStatus(r, o))
+		if s.Counters != nil && o.Status.GetReason() != apiv1.ReasonHostSilent {
+			addCounters(o.Status, s.Counters(o.GetName()))
+		}
+	case *apiv1.VPNConnection:
+		o.Status = proto.CloneOf(fleet.ConnectionStatus(r, o.GetName()))
+	case *apiv1.GatewayHost:
+		o.Status = fleet.HostStatus(r, o.GetName())
+		for _, a := range o.GetSpec().GetAddresses() {
+			o.Status.Connections += uint32(r.Count(model.ConnectionsOn(a)))
+			o.Status.Tunnels += uint32(r.Count(model.TunnelsOn(a)))
 		}
 	}
 	return o
+}
+
+// addCounters adds what is not in the store because it changes all the time.
+func addCounters(st *apiv1.VPNTunnelStatus, c *apiv1.TunnelCounters) {
+	if c == nil {
+		return
+	}
+	st.Counters = proto.CloneOf(c.GetCounters())
+	if b := st.GetBgpSession(); b != nil {
+		b.PrefixesReceived, b.PrefixesAccepted, b.PrefixesAnnounced = c.GetPrefixesReceived(), c.GetPrefixesAccepted(), c.GetPrefixesAnnounced()
+	}
 }
 
 // Page is a part of a list.

@@ -24,8 +24,10 @@ type Options struct {
 	Quotas apiv1.Quotas
 	// InsidePools are where inside prefixes are taken from, in this order.
 	InsidePools []netip.Prefix
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Counters returns what a tunnel's agent told last, nil if it is not known here; it may be nil.
+	Counters func(tunnel string) *apiv1.TunnelCounters
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Service reads and writes resources. Any number of them may work on one store.
