@@ -223,7 +223,7 @@ func TestLoadFindings(t *testing.T) {
 		}, opts: manifest.LoadOptions{Underlay: "vpc0", MLKEM: apiv1.CapabilityAbsent, Quotas: apiv1.Quotas{AddressesPerCustomerGateway: 1}}, want: []string{
 			"DIR/a.yaml:6: BorderGateway/shop-prod: spec.attachments[0].interface: must not be the underlay, which the encrypted packets use",
 			"DIR/a.yaml:17: CustomerGateway/shop-idc: spec.addresses: are too many: at most 1, there are 2",
-			"DIR/a.yaml:45: VPNTunnel/shop-idc-2: spec.ike.postQuantum: REQUIRED cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it, with its plugin ml)",
+			"DIR/a.yaml:45: VPNTunnel/shop-idc-2: spec.ike.postQuantum: REQUIRED cannot work here: charon has no ML-KEM (it needs strongSwan 6.0 with the plugin ml, or 6.0.2 with OpenSSL 3.5)",
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -282,10 +282,10 @@ func TestProposalRules(t *testing.T) {
 		{name: "required where nothing is known", breach: required},
 		{name: "required where charon can", breach: required, opts: apiv1.AdmitOptions{MLKEM: apiv1.CapabilityPresent}},
 		{name: "required where charon cannot", breach: required, opts: absent,
-			want: []string{o + "spec.ike.postQuantum: REQUIRED cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it, with its plugin ml)"}},
+			want: []string{o + "spec.ike.postQuantum: REQUIRED cannot work here: charon has no ML-KEM (it needs strongSwan 6.0 with the plugin ml, or 6.0.2 with OpenSSL 3.5)"}},
 		{name: "required on another host", breach: required, opts: apiv1.AdmitOptions{MLKEM: apiv1.CapabilityAbsent, Owns: owns("198.51.100.1")}},
 		{name: "named where charon cannot", breach: ike("aes256gcm16-prfsha384-ecp384-ke1_mlkem768"), opts: absent,
-			want: []string{o + `spec.ike.proposals[0]: "aes256gcm16-prfsha384-ecp384-ke1_mlkem768" cannot work here: charon has no ML-KEM (strongSwan 6.0 or newer has it, with its plugin ml)`}},
+			want: []string{o + `spec.ike.proposals[0]: "aes256gcm16-prfsha384-ecp384-ke1_mlkem768" cannot work here: charon has no ML-KEM (it needs strongSwan 6.0 with the plugin ml, or 6.0.2 with OpenSSL 3.5)`}},
 		{name: "IKEv1", breach: tunnel(func(t *apiv1.VPNTunnelSpec) {
 			t.Ike = &apiv1.IKE{Version: 1, PostQuantum: apiv1.PostQuantumRequired, Mode: apiv1.IKEModeAggressive}
 			apiv1.DefaultTunnel(&apiv1.VPNTunnel{Spec: t})

@@ -122,7 +122,7 @@ func requireProposals(t Tunnel, can capabilities) error {
 		}
 		lack := "additional key exchanges (RFC 9370)"
 		if can.additionalKE() {
-			lack = "ML-KEM: its plugin ml is not loaded"
+			lack = "ML-KEM: no plugin that brings it is loaded"
 		}
 		return fmt.Errorf("%s proposals: all need what charon %s does not have, %s", list.field, can.version.text, lack)
 	}

@@ -33,6 +33,9 @@ type Options struct {
 	CommandTimeout time.Duration
 	// RefreshInterval is the time between two listings that look for drift; 30 s.
 	RefreshInterval time.Duration
+
+	// events replaces those that are registered for.
+	events []string
 }
 
 func (o Options) withDefaults() Options {
@@ -42,6 +45,9 @@ func (o Options) withDefaults() Options {
 	o.AttemptsPerSecond = cmp.Or(o.AttemptsPerSecond, 50)
 	o.CommandTimeout = cmp.Or(o.CommandTimeout, time.Minute)
 	o.RefreshInterval = cmp.Or(o.RefreshInterval, 30*time.Second)
+	if o.events == nil {
+		o.events = wantedEvents()
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -35,6 +35,8 @@ type host struct {
 	process          *exec.Cmd
 	d                *Driver
 	events           <-chan Event
+	// only replaces the events that drivers register for.
+	only []string
 }
 
 func command(t *testing.T, name string, args ...string) {
@@ -126,7 +128,7 @@ func (h *host) kill() {
 // drive starts a driver and waits until it is connected.
 func (h *host) drive() {
 	h.Helper()
-	h.d = New(Options{Socket: h.socket()})
+	h.d = New(Options{Socket: h.socket(), events: h.only})
 	ctx, cancel := context.WithCancel(context.Background())
 	events := make(chan Event, 10_000)
 	var tasks sync.WaitGroup

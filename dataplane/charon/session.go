@@ -95,7 +95,7 @@ func (d *Driver) prepare(ctx context.Context, s *session) error {
 	// Unique ids mean nothing in another charon.
 	d.talks.reset()
 	d.mu.Unlock()
-	for _, event := range wantedEvents() {
+	for _, event := range d.opts.events {
 		err := s.client.Register(ctx, event)
 		if err != nil && !errors.Is(err, vici.ErrUnknown) {
 			return err

@@ -168,6 +168,11 @@ func writeFolder(dir string, files map[string]string) error {
 	return nil
 }
 
+// Check runs the agent with --check and returns what it printed; the error is that of its exit code.
+func (a *Agent) Check() (string, error) {
+	return a.host.Run(program("BORDERGW_AGENT", "bordergw-agent"), "--config", a.ConfigFile(), "--check")
+}
+
 // Ctl runs bordergwctl against the agent and returns what it printed.
 func (a *Agent) Ctl(args ...string) (string, error) {
 	return a.host.Run(append([]string{program("BORDERGW_CTL", "bordergwctl"), "--socket", a.Socket()}, args...)...)

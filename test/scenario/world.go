@@ -254,7 +254,7 @@ type TunnelStatus struct {
 	Negotiated                                   struct {
 		IKEVersion                            int
 		IKESuite, ESPSuite, LocalID, RemoteID string
-		NATT                                  bool
+		NATT, PostQuantum                     bool
 		RemoteEndpoint                        string
 	}
 	BFD        string `json:"bfd"`

@@ -2,15 +2,20 @@ package agent
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/bordergw/bordergw/agent/metrics"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/dataplane/netlink"
+	"github.com/bordergw/bordergw/internal/version"
 )
 
 // What the kernel drops is in the status of the tunnel whose SA it had, and goes on when the SA is replaced.
@@ -97,6 +102,48 @@ func TestCountersNeverGoBack(t *testing.T) {
 		}
 		if last.GetProbesSent() == 0 {
 			t.Error("nothing was probed")
+		}
+	})
+}
+
+// The series of a tunnel that is DOWN stay; those of a tunnel that is removed go, and no others.
+func TestSeriesOfTunnels(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.startWith(manifests(shop()), shop1, shop2)
+		series := func(tunnel string) map[string]bool {
+			page := httptest.NewRecorder()
+			metrics.Handler(w.agent.View, version.Info{}).ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			out := map[string]bool{}
+			for line := range strings.Lines(page.Body.String()) {
+				name, _, _ := strings.Cut(line, "{")
+				// These two have their state in a label.
+				if strings.Contains(line, `tunnel="`+tunnel+`"`) && name != "bordergw_tunnel_down_reason" && name != "bordergw_tunnel_suite_info" {
+					out[line[:strings.LastIndexByte(line, ' ')]] = true
+				}
+			}
+			return out
+		}
+		up, other := series(shop1), series(shop2)
+		if len(up) < 30 {
+			t.Fatalf("only %d series: %v", len(up), up)
+		}
+		down := shop()
+		down.specs[shop1] = "adminState: DOWN"
+		w.write(manifests(down))
+		w.down(shop1, apiv1.ReasonAdminDown)
+		w.pass(refreshInterval + time.Second)
+		if diff := cmp.Diff(up, series(shop1)); diff != "" {
+			t.Errorf("DOWN (-before +now):\n%s", diff)
+		}
+		removed := shop()
+		removed.without[shop1] = true
+		w.write(manifests(removed))
+		w.until("removed", func() bool { return w.tunnel(shop1) == nil })
+		if diff := cmp.Diff(map[string]bool{}, series(shop1)); diff != "" {
+			t.Errorf("removed (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(other, series(shop2)); diff != "" {
+			t.Errorf("the other tunnel (-before +now):\n%s", diff)
 		}
 	})
 }
