@@ -44,6 +44,7 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 		}
 		st.Conditions = about(conditions, apiv1.KindVPNTunnel+"/"+t.Name)
 		st.Conditions = append(st.Conditions, d.warnings[t.Name]...)
+		st.Conditions = append(st.Conditions, rotation(t.Name, layers[t.Name])...)
 		st.Conditions = append(st.Conditions, localConditions(t)...)
 		st.Local = t.Local
 		statuses[t.Name] = st

@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/agent/status"
+	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/dataplane/probe"
 )
 
@@ -19,4 +22,13 @@ func (w *worker) liveness(g *plan.Gateway, layers map[string]status.Layers) {
 			w.drivers.Charon.Trust(name)
 		}
 	}
+}
+
+// rotation is the condition of a tunnel whose peer has not accepted a new key yet. It is no problem of the gateway's.
+func rotation(tunnel string, l status.Layers) []*apiv1.Condition {
+	if l.Charon.KeyPending.IsZero() {
+		return nil
+	}
+	return []*apiv1.Condition{{Type: apiv1.ConditionKeyRotation, Object: apiv1.KindVPNTunnel + "/" + tunnel, Since: timestamppb.New(l.Charon.KeyPending),
+		Message: "the customer has not accepted the new pre-shared key yet; the former one stays good until then, and for a while after"}}
 }

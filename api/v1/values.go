@@ -219,6 +219,8 @@ const (
 	ConditionWeakProposal = "WEAK_PROPOSAL"
 	// ConditionDraining: traffic is being moved to the other tunnels; Evaluate reports it for the connection.
 	ConditionDraining = "DRAINING"
+	// ConditionKeyRotation: the peer has not accepted a new pre-shared key yet; the former one is good until it has.
+	ConditionKeyRotation = "KEY_ROTATION"
 	// ConditionConflict: an object that is not ours stands where ours should.
 	ConditionConflict = "CONFLICT"
 	// ConditionLocalState: the file with local changes cannot be used.

@@ -23,7 +23,8 @@ type Result struct {
 // charon has for it. An empty set forgets the gateway. Without charon the set is kept for the reconnect and the error wraps ErrUnavailable.
 //
 // A change does not close SAs by itself: a tunnel to be kept up gets new SAs beside the old ones, which are closed when the new ones
-// carry traffic. Where only the peer may initiate, the old SAs are closed. A changed key takes effect at the next negotiation.
+// carry traffic. Where only the peer may initiate, the old SAs are closed. A changed key is an exception: both keys are good for some time, see
+// keys.go, and where only the peer may initiate the SAs stay.
 func (d *Driver) Apply(ctx context.Context, gateway string, desired []Tunnel) (Result, error) {
 	result := Result{Errors: make(map[string]error)}
 	load, remove := d.accept(gateway, desired, result.Errors)
@@ -111,7 +112,7 @@ func (d *Driver) step(ctx context.Context, name string) error {
 	want, wanted, have := t.want, t.desired && t.want.Up, t.given
 	d.mu.Unlock()
 	if have.session != s.number {
-		have.loaded, have.absent, have.keyID, have.refused = false, false, "", ""
+		have.loaded, have.absent, have.refused = false, false, ""
 		have.session = s.number
 	}
 	var err error
@@ -130,11 +131,8 @@ func (d *Driver) step(ctx context.Context, name string) error {
 // load gives key and connection to charon if it does not have them.
 func (d *Driver) load(ctx context.Context, s *session, t *tunnel, want Tunnel, have *given) error {
 	have.absent = false
-	if have.keyID != want.RemoteID || !have.key.Equal(want.PSK) {
-		if _, err := s.call(ctx, "load-shared", sharedMessage(want)); err != nil {
-			return err
-		}
-		have.keyID, have.key = want.RemoteID, want.PSK
+	if err := d.loadKeys(ctx, s, t, want, &have.keys); err != nil {
+		return err
 	}
 	if err := requireProposals(want, s.can); err != nil {
 		return err
@@ -192,19 +190,24 @@ func (d *Driver) unload(ctx context.Context, s *session, t *tunnel, have *given)
 	t.terminated = time.Now()
 	d.mu.Unlock()
 	// The connection goes first: without it nothing new comes up while the rest is taken away.
-	for _, c := range []struct {
+	type command struct {
 		command string
 		in      *vici.Message
-	}{
+	}
+	commands := []command{
 		{"unload-conn", new(vici.Message).Set("name", conn)},
 		{"unload-shared", new(vici.Message).Set("id", conn)},
 		{"terminate", terminate("ike", conn)},
-	} {
+	}
+	if have.keys.former.IsSet() {
+		commands = append(commands, command{"unload-shared", new(vici.Message).Set("id", formerKey(t.name))})
+	}
+	for _, c := range commands {
 		if _, err := s.call(ctx, c.command, c.in); err != nil && !gone(err) {
 			return err
 		}
 	}
-	have.loaded, have.absent, have.ike, have.child, have.keyID = false, true, "", "", ""
+	have.loaded, have.absent, have.ike, have.child, have.keys = false, true, "", "", loaded{}
 	d.mu.Lock()
 	d.endAttempt(t, false)
 	d.mu.Unlock()

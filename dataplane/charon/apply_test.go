@@ -222,21 +222,22 @@ func TestApplyChangeWhereOnlyThePeerInitiates(t *testing.T) {
 	})
 }
 
-func TestApplyKeyChangeDisturbsNothing(t *testing.T) {
+func TestApplyKeyChangeReplacesSAs(t *testing.T) {
 	inBubble(t, Options{}, nil, func(b *bench) {
 		tun := wanted("a")
 		b.apply("gw", tun)
 		b.pass(time.Minute)
-		before := b.wantUp("a", 1)
+		before := b.wantUp("a", 1).Children[0].UniqueID
 		b.sent()
 		tun.PSK = secret.New("another-one")
 		b.apply("gw", tun)
 		b.pass(time.Minute)
-		if diff := cmp.Diff([]string{"load-shared bgw-a"}, b.sent()); diff != "" {
+		want := []string{"load-shared bgw-a.former", "load-shared bgw-a", "load-conn bgw-a", "initiate bgw-a", "terminate"}
+		if diff := cmp.Diff(want, b.kinds()); diff != "" {
 			t.Error(diff)
 		}
-		if diff := cmp.Diff(before.Children, b.d.State("a").Children); diff != "" {
-			t.Error(diff)
+		if st := b.wantUp("a", 1); st.Children[0].UniqueID == before {
+			t.Error("not replaced")
 		}
 		if b.s.Secrets()["bgw-a"].Data != "another-one" {
 			t.Error("key not changed")

@@ -86,16 +86,6 @@ func setVolume(child *vici.Message, unit string, life uint64) {
 		Set("rand_"+unit, strconv.FormatUint(margin/2, 10))
 }
 
-// sharedMessage returns the argument of load-shared for t. The remote identity is the only owner: charon offers a key when either end's
-// identity is among its owners, so the shared local one would make every customer's key open every tunnel.
-func sharedMessage(t Tunnel) *vici.Message {
-	return new(vici.Message).
-		Set("id", Prefix+t.Name).
-		Set("type", "IKE").
-		Set("data", t.PSK.Reveal()).
-		SetList("owners", t.RemoteID)
-}
-
 // ikeLifetimes splits the hard lifetime of an IKE_SA: it is rekeyed at rekey and deleted at rekey+over.
 func ikeLifetimes(life time.Duration) (rekey, over time.Duration) {
 	over = clampMargin(life, ikeMarginDivisor)

@@ -135,12 +135,14 @@ func (d *Driver) foldSA(event, conn string, m, body *vici.Message, now time.Time
 func (d *Driver) foldIKE(t *tunnel, ike *ikeSA, up bool, at stamp) bool {
 	if up {
 		t.sas.ikeUp(ike, at)
+		d.authenticated(t, ike, at.now)
 		d.talks.get(ike.id).established = true
 		return true
 	}
 	if known := t.sas.ikes[ike.id]; known != nil && known.established() {
 		d.talks.get(ike.id).established = true
 	}
+	d.lost(t, ike, at.now)
 	regular := t.sas.ikeDown(ike)
 	// Only the one of our own attempt ends it. Why is in the log, which may come later.
 	if t.attempt != nil && t.attempt.ours(ike.id, ike.connecting() && ike.initiator) {
@@ -255,10 +257,13 @@ func (d *Driver) foldLog(m *vici.Message, now time.Time) {
 		return
 	}
 	k := d.talks.get(id)
-	outcome, failure := k.Observe(line)
-	if name, isOurs := ours(m.Get("ikesa-name")); isOurs {
+	name, isOurs := ours(m.Get("ikesa-name"))
+	if isOurs {
 		k.tunnel = name
-	} else if k.tunnel == "" && k.Remote.IsValid() {
+		d.offers(k)
+	}
+	outcome, failure := k.Observe(line)
+	if !isOurs && k.tunnel == "" && k.Remote.IsValid() {
 		k.tunnel = d.tunnelOf(k.Local, k.Remote)
 	}
 	t := d.tunnels[k.tunnel]
@@ -273,6 +278,13 @@ func (d *Driver) foldLog(m *vici.Message, now time.Time) {
 	d.attend(t, id, line, now)
 	d.vital(t, k, line, now)
 	d.conclude(t, k, outcome, failure, now)
+}
+
+// offers tells a conversation what our end offers.
+func (d *Driver) offers(k *talk) {
+	if t := d.tunnels[k.tunnel]; t != nil && d.session != nil && k.IKEOffer == nil {
+		k.IKEOffer, k.ESPOffer = knownProposals(t.want.IKEProposals, d.session.can), knownProposals(t.want.ESPProposals, d.session.can)
+	}
 }
 
 // attend takes from the log what is about our own doing.

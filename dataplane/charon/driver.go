@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/bordergw/bordergw/internal/backoff"
-	"github.com/bordergw/bordergw/internal/secret"
 )
 
 // Options of a Driver; the zero value of every field but Socket is usable.
@@ -29,6 +28,8 @@ type Options struct {
 	AttemptTimeout time.Duration
 	// AttemptsPerSecond limits how many negotiations are started in one second over all tunnels; 50.
 	AttemptsPerSecond int
+	// KeyOverlap is how long a former pre-shared key is accepted after the new one first authenticated the peer; 10 min.
+	KeyOverlap time.Duration
 	// CommandTimeout bounds every command; a charon that takes longer counts as hung and is connected to anew; 60 s.
 	CommandTimeout time.Duration
 	// RefreshInterval is the time between two listings that look for drift; 30 s.
@@ -43,6 +44,7 @@ func (o Options) withDefaults() Options {
 	o.RetryMax = cmp.Or(o.RetryMax, 30*time.Second)
 	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 21*time.Second)
 	o.AttemptsPerSecond = cmp.Or(o.AttemptsPerSecond, 50)
+	o.KeyOverlap = cmp.Or(o.KeyOverlap, 10*time.Minute)
 	o.CommandTimeout = cmp.Or(o.CommandTimeout, time.Minute)
 	o.RefreshInterval = cmp.Or(o.RefreshInterval, 30*time.Second)
 	if o.events == nil {
@@ -115,6 +117,7 @@ type tunnel struct {
 	// duplicateGrace is how long the next duplicates are left to the peer; 0 until we have removed some.
 	duplicateGrace time.Duration
 	refresh        refresh
+	rotation       rotation
 	doubt          doubt
 	// generation is the one to load; reload asks for it.
 	generation generation
@@ -133,8 +136,7 @@ type given struct {
 	ike, child, refused string
 	generation          generation
 	dpdTimeout          string
-	keyID               string
-	key                 secret.Secret
+	keys                loaded
 }
 
 type attempt struct {
@@ -190,6 +192,9 @@ func (d *Driver) State(name string) State {
 	out.Traffic, out.Establishments, out.Rekeys, out.IKERekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys, t.sas.ikeRekeys
 	out.Failures, out.LastFailure = maps.Clone(t.failures), t.last
 	out.Renegotiations = t.doubt.count
+	if t.rotation.pending {
+		out.KeyPending = t.rotation.since
+	}
 	return out
 }
 

@@ -28,6 +28,7 @@ type action struct {
 	initiate bool
 	// load gives charon the connection again.
 	load bool
+	keys keyAction
 	// rekey and terminate hold arguments of those commands.
 	rekey, terminate []*vici.Message
 }
@@ -68,6 +69,9 @@ func (d *Driver) decide(t *tunnel, now time.Time) *action {
 		return nil
 	}
 	if do := d.overdue(t, now); do != nil {
+		return do
+	}
+	if do := d.rotate(t, now); do != nil {
 		return do
 	}
 	if t.reload {
@@ -133,6 +137,9 @@ func (d *Driver) start(t *tunnel, now time.Time) *action {
 		d.plan.at(t, t.slot)
 		return nil
 	}
+	if !t.signWith() {
+		return d.rotate(t, now)
+	}
 	t.slot, t.failed = time.Time{}, false
 	t.attempt = &attempt{started: now, deadline: now.Add(d.opts.AttemptTimeout)}
 	d.plan.at(t, t.attempt.deadline)
@@ -155,6 +162,7 @@ func (d *Driver) endAttempt(t *tunnel, failed bool) {
 	t.failed = failed
 	if failed {
 		now := time.Now()
+		d.refusedKey(t, now)
 		t.nextTry = now.Add(t.retry.Next())
 		d.plan.at(t, now.Add(min(childlessGrace, t.nextTry.Sub(now))))
 	}
@@ -162,6 +170,11 @@ func (d *Driver) endAttempt(t *tunnel, failed bool) {
 
 // perform sends what was decided. A lost connection ends the session, which lists and decides anew.
 func (d *Driver) perform(ctx context.Context, s *session, do *action) {
+	if do.keys != keepKeys {
+		if err := d.arrange(ctx, s, do.tunnel, do.keys); err != nil && ctx.Err() == nil {
+			d.opts.Log.Warn("keys not arranged", "tunnel", do.tunnel, "error", err)
+		}
+	}
 	if do.load {
 		d.again(ctx, do.tunnel)
 	}

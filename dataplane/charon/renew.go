@@ -108,9 +108,14 @@ func (d *Driver) another(t *tunnel, now time.Time) *action {
 	return &action{tunnel: t.name, load: true}
 }
 
-// note puts a line of ours into the tunnel's negotiation log.
+// note counts a renegotiation and says why.
 func (d *Driver) note(t *tunnel, now time.Time, line string) {
 	t.doubt.count++
+	d.say(t, now, line)
+}
+
+// say puts a line of ours into the tunnel's negotiation log.
+func (d *Driver) say(t *tunnel, now time.Time, line string) {
 	d.opts.Log.Info(line, "tunnel", t.name)
 	d.watchers.emit(Event{Kind: LogLine, Tunnel: t.name, Time: now, Message: line})
 }

@@ -94,6 +94,8 @@ type State struct {
 	// Rekeys counts CHILD_SAs, IKERekeys IKE_SAs of IKEv2 that replaced another one.
 	Rekeys, IKERekeys uint64
 	Failures          map[string]uint64
+	// KeyPending is since when a new pre-shared key waits for the peer to accept it; zero while none does.
+	KeyPending time.Time
 	// Renegotiations counts how often SAs were replaced, or closed for the peer to replace, because Renegotiate asked for it.
 	Renegotiations uint64
 	// LastFailure stays after the tunnel came up again; compare its Time.

@@ -10,7 +10,9 @@
 //	                   ▼           in a row    ▼   │
 //	                   └────────────────────► FAILING
 //
-// An echo is lost when its answer has not come within one interval. Failures lost echoes in a row make a target FAILING.
+// An echo is lost when its answer has not come within four times the usual round-trip time, at least 100 ms and at most one
+// interval. Failures lost echoes in a row make a target FAILING; the last of them is sent as much earlier, so that a target of
+// whose peer nothing was heard for Failures intervals is FAILING by then.
 // In mode AUTO they count only once the peer has answered since the target was armed, so a device that drops ICMP stays
 // WAITING for ever and harms nobody; in mode ON they count from the start. An answer that comes late does not make its
 // echo un-lost, but it proves that the peer lives: it ends the run of losses like any other answer. A path slower than

@@ -135,8 +135,17 @@ func (p *prober) step() time.Time {
 
 // expire is called with mu held.
 func (p *prober) expire(now time.Time) {
+	before := p.verdict.losses
 	if p.verdict.expire(now) {
 		p.changed()
+	}
+	if p.verdict.losses != before && p.verdict.deciding() {
+		// The echo that decides goes out early, so that its fate is known when it would have gone out: no target that answers fast is
+		// silent for more than Failures intervals without being FAILING.
+		p.next = p.next.Add(-p.verdict.patience())
+		if p.next.Before(now) {
+			p.next = now
+		}
 	}
 }
 

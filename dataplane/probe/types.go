@@ -47,7 +47,7 @@ type Target struct {
 	// Local is the inside cloud address, Peer the inside customer address, of one family.
 	Local, Peer netip.Addr
 	Mode        Mode
-	// Interval is the time between two echoes, and each echo's timeout; MinInterval at least.
+	// Interval is the time between two echoes, and the longest that an answer may take; MinInterval at least.
 	Interval time.Duration
 	// Failures is how many lost echoes in a row make the target FAILING; 1 at least.
 	Failures int

@@ -32,6 +32,24 @@ type verdict struct {
 	// losses counts lost echoes since the last answer, answers counts answers toward the end of FAILING.
 	losses, answers int
 	heard           bool // an answer came since arming
+	// smoothed is the round-trip time as RFC 6298 §2 smooths it; 0 before the first answer since arming.
+	smoothed time.Duration
+}
+
+// leastPatience is the shortest time that an answer has.
+const leastPatience = 100 * time.Millisecond
+
+// patience is how long an answer may take for its echo not to be lost: four times what is usual, at most an interval.
+func (v *verdict) patience() time.Duration {
+	if v.smoothed == 0 {
+		return v.interval
+	}
+	return min(max(4*v.smoothed, leastPatience), v.interval)
+}
+
+// deciding says whether the next lost echo makes the target FAILING.
+func (v *verdict) deciding() bool {
+	return v.failures > 1 && v.losses == v.failures-1 && v.state.State != StateFailing
 }
 
 func newVerdict(t Target, now time.Time) *verdict {
@@ -43,7 +61,7 @@ func newVerdict(t Target, now time.Time) *verdict {
 // arm forgets everything but the counters.
 func (v *verdict) arm(now time.Time) {
 	v.armed, v.due, v.newest = v.next, v.next, 0
-	v.losses, v.answers, v.heard = 0, 0, false
+	v.losses, v.answers, v.heard, v.smoothed = 0, 0, false, 0
 	v.state.RTT = 0
 	v.state.State, v.state.Since = StateWaiting, now
 }
@@ -72,7 +90,7 @@ func (v *verdict) send(now time.Time) uint64 {
 func (v *verdict) deadline() (time.Time, bool) {
 	for ; v.due < v.next; v.due++ {
 		if e := &v.ring[v.due%window]; e.fate == pending {
-			return e.sent.Add(v.interval), true
+			return e.sent.Add(v.patience()), true
 		}
 	}
 	return time.Time{}, false
@@ -122,6 +140,11 @@ func (v *verdict) answer(seq uint64, now time.Time) (changed, ok bool) {
 	if seq > v.newest {
 		v.newest = seq
 		v.state.RTT = now.Sub(e.sent)
+		if v.smoothed == 0 {
+			v.smoothed = v.state.RTT
+		} else {
+			v.smoothed += (v.state.RTT - v.smoothed) / 8
+		}
 	}
 	v.heard = true
 	v.losses = 0

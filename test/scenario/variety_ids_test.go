@@ -35,8 +35,13 @@ func TestVarietyIdentities(t *testing.T) {
 			v1Customer(false)(c)
 			c.LocalID = wrong
 		}}
-	w := newVariety(t, weak, fqdn, keyid, answers, asks, v1)
+	// One that begins with proposals that the tunnel does not have: both sides' are told.
+	offers := &device{name: "wrong-offers", later: true, spec: "initiation: RESPOND", customer: func(c *lab.CustomerTunnel) {
+		c.Proposals, c.Initiate = "aes256-sha512-modp4096", true
+	}}
+	w := newVariety(t, weak, fqdn, keyid, answers, asks, v1, offers)
 	w.Running(startup, "weak=UP", "fqdn=UP", "keyid=UP", "wrong-asks=DOWN:WAITING_FOR_PEER")
+	offers.start()
 	asks.start() // charon does not repeat what was refused, so the cloud has to be there first
 	w.Running(startup, "wrong-answers=DOWN:AUTHENTICATION_FAILED", "wrong-asks=DOWN:AUTHENTICATION_FAILED",
 		"wrong-v1=DOWN:AUTHENTICATION_FAILED")
@@ -49,6 +54,12 @@ func TestVarietyIdentities(t *testing.T) {
 	for d, want := range map[*device][2]string{fqdn: {"vpn.cloud.example", "branch.example.net"}, keyid: {"cloud-one", "branch-9"}} {
 		if n := d.status().Negotiated; n.LocalID != want[0] || n.RemoteID != want[1] {
 			t.Errorf("%s: identities %q and %q", d.name, n.LocalID, n.RemoteID)
+		}
+	}
+	w.Running(startup, "wrong-offers=DOWN:NO_PROPOSAL_CHOSEN")
+	for _, part := range []string{"HMAC_SHA2_512_256", "MODP_4096", "AES_GCM_16_256", "ECP_384"} {
+		if st := offers.status(); !strings.Contains(st.Message, part) {
+			t.Errorf("%s is not in the message: %s", part, st.Message)
 		}
 	}
 	for _, d := range []*device{answers, asks, v1} {

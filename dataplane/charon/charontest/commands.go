@@ -94,6 +94,7 @@ func (s *Server) cmdLoadShared(_ *session, in *vici.Message) *vici.Message {
 	case in.Get("data") == "":
 		return refusal("shared key data missing")
 	}
+	s.loads = append(s.loads, in.Get("id"))
 	s.secrets[in.Get("id")] = Secret{Type: in.Get("type"), Data: in.Get("data"), Owners: in.List("owners")}
 	return success()
 }

@@ -74,6 +74,9 @@ func (s *Server) negotiate(name string, conn *connection, outcome Outcome, initi
 	if outcome == Up && !s.MLKEM && initiator && strings.Contains(conn.message.List("proposals")[0], "mlkem") {
 		outcome = Vanish
 	}
+	if initiator && outcome == Up && s.PeerKey != nil && s.signsWith(conn) != s.PeerKey(name) {
+		outcome = BadKey
+	}
 	switch outcome {
 	case Up:
 		s.establish(sa)
@@ -159,11 +162,50 @@ func (s *Server) PeerInitiates(name string) (ike, child uint32) {
 	if conn == nil {
 		return 0, 0
 	}
+	if s.PeerKey != nil && !s.agrees(name, conn) {
+		return 0, 0
+	}
 	s.nextID++
 	sa := &ikeSA{name: name, state: "CONNECTING", id: s.nextID, conn: conn}
 	s.ikes = append(s.ikes, sa)
 	s.establish(sa)
 	return sa.id, s.addChild(sa).id
+}
+
+// signsWith returns the key that charon signs with: of those that fit the peer's identity the one loaded last.
+func (s *Server) signsWith(conn *connection) string {
+	for _, id := range slices.Backward(s.loads) {
+		if secret, there := s.secrets[id]; there && slices.Contains(secret.Owners, conn.message.Section("remote").Get("id")) {
+			return secret.Data
+		}
+	}
+	return ""
+}
+
+// agrees plays a negotiation that the peer begins with its key: charon accepts any that fits, the peer only its own.
+func (s *Server) agrees(name string, conn *connection) bool {
+	key := s.PeerKey(name)
+	known := false
+	for _, secret := range s.secrets {
+		known = known || secret.Data == key && slices.Contains(secret.Owners, conn.message.Section("remote").Get("id"))
+	}
+	s.nextID++
+	sa := &ikeSA{name: name, id: s.nextID, conn: conn}
+	s.log(sa, "192.0.2.2 is initiating an IKE_SA")
+	switch {
+	case !known:
+		s.log(sa, "tried 1 shared key for '192.0.2.1' - '192.0.2.2', but MAC mismatched")
+	case s.signsWith(conn) != key:
+		// The responder is established before the initiator has seen its signature.
+		s.ikes = append(s.ikes, sa)
+		s.establish(sa)
+		s.addChild(sa)
+		s.log(sa, fmt.Sprintf("received DELETE for IKE_SA %s[%d]", sa.name, sa.id))
+		s.remove(sa)
+	default:
+		return true
+	}
+	return false
 }
 
 // PeerCloses is the peer deleting all IKE_SAs of a connection.

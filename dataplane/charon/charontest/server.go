@@ -31,6 +31,8 @@ type Server struct {
 	Drop func(event string, m *vici.Message) bool
 	// Peer says how an attempt to initiate a connection ends, counted from 1; Up when nil.
 	Peer func(conn string, attempt int) Outcome
+	// PeerKey is the only pre-shared key that the peer of a connection has; nil for a peer that takes any.
+	PeerKey func(conn string) string
 
 	mu       sync.Mutex
 	up       bool
@@ -41,6 +43,8 @@ type Server struct {
 	nextID   uint32
 	sessions map[*session]bool
 	attempts map[string]int
+	// loads orders secrets: charon signs with the one that came last.
+	loads    []string
 	commands []string
 	listener net.Listener
 	tasks    sync.WaitGroup

@@ -37,6 +37,8 @@ type Conversation struct {
 	PeerStarted bool
 	// Failed is true after a line with the outcome Failed.
 	Failed bool
+	// IKEOffer and ESPOffer are the proposals of our end, as configured: a peer that refuses them all does not say what it would take.
+	IKEOffer, ESPOffer []string
 
 	peerID     string
 	received   string
@@ -100,7 +102,7 @@ func address(s string, otherwise netip.Addr) netip.Addr {
 
 func (c *Conversation) failure(line string) (Failure, bool) {
 	if m := notify.FindStringSubmatch(line); m != nil {
-		return notified(m[1], line), true
+		return c.notified(m[1], line), true
 	}
 	if m := idMismatch.FindStringSubmatch(line); m != nil {
 		return Failure{AuthenticationFailed, fmt.Sprintf("the peer identified itself as '%s', expected is '%s'", m[1], m[2])}, true
@@ -182,7 +184,7 @@ func (c *Conversation) explain(p phrase, line string) string {
 }
 
 // notified explains an error the peer sent (RFC 7296 §3.10.1, RFC 2408 §3.14.1).
-func notified(name, line string) Failure {
+func (c *Conversation) notified(name, line string) Failure {
 	child := strings.HasSuffix(line, "no CHILD_SA built")
 	switch name {
 	case "AUTHENTICATION_FAILED":
@@ -192,9 +194,9 @@ func notified(name, line string) Failure {
 		return Failure{AuthenticationFailed, "the pre-shared keys probably differ: " + line}
 	case "NO_PROPOSAL_CHOSEN":
 		if child {
-			return Failure{NoProposalChosen, "the peer accepts none of our ESP proposals: " + line}
+			return Failure{NoProposalChosen, "the peer accepts none of our ESP proposals" + offer(c.ESPOffer) + ": " + line}
 		}
-		return Failure{NoProposalChosen, "the peer accepts none of our proposals, or has no configuration for us: " + line}
+		return Failure{NoProposalChosen, "the peer accepts none of our proposals" + offer(c.IKEOffer) + ", or has no configuration for us: " + line}
 	case "INVALID_KE_PAYLOAD":
 		return Failure{NoProposalChosen, "the peer accepts none of our key exchange groups: " + line}
 	case "TS_UNACCEPTABLE", "INVALID_ID_INFORMATION":
@@ -205,4 +207,11 @@ func notified(name, line string) Failure {
 		return Failure{ChildSAFailed, "the peer refused the CHILD_SA: " + line}
 	}
 	return Failure{ChildSAFailed, "the peer reported an error: " + line}
+}
+
+func offer(proposals []string) string {
+	if len(proposals) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(proposals, ", ") + ")"
 }

@@ -45,7 +45,7 @@ func TestConversationExplainsRealLogs(t *testing.T) {
 			"192.0.2.2 is initiating a Main Mode IKE_SA", "invalid ID_V1 payload length, decryption failed?"},
 			outcome: Failed, reason: AuthenticationFailed, says: []string{"probably differ"}},
 		{name: "initiator, IKE proposals", lines: []string{"received NO_PROPOSAL_CHOSEN notify error"},
-			outcome: Failed, reason: NoProposalChosen},
+			outcome: Failed, reason: NoProposalChosen, says: []string{"none of our proposals (aes256gcm16-prfsha384-ecp384)"}},
 		{name: "responder, IKE proposals", lines: []string{
 			"192.0.2.2 is initiating an IKE_SA", "received proposals: IKE:AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/MODP_2048",
 			"configured proposals: IKE:AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384", "remote host is behind NAT",
@@ -53,7 +53,7 @@ func TestConversationExplainsRealLogs(t *testing.T) {
 			outcome: Failed, reason: NoProposalChosen,
 			says: []string{"IKE proposal", "peer offers IKE:AES_CBC_128/", "configured is IKE:AES_GCM_16_256/"}},
 		{name: "initiator, ESP proposals", lines: []string{"received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built"},
-			outcome: Failed, reason: NoProposalChosen, says: []string{"ESP proposals"}},
+			outcome: Failed, reason: NoProposalChosen, says: []string{"ESP proposals (aes256gcm16-ecp384, aes128gcm16-ecp256)"}},
 		{name: "responder, ESP proposals", lines: []string{
 			"received proposals: ESP:AES_CBC_128/HMAC_SHA2_256_128/NO_EXT_SEQ",
 			"configured proposals: ESP:AES_GCM_16_256/ECP_384/NO_EXT_SEQ", "no acceptable proposal found"},
@@ -97,7 +97,7 @@ func TestConversationExplainsRealLogs(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var c Conversation
+			c := Conversation{IKEOffer: []string{"aes256gcm16-prfsha384-ecp384"}, ESPOffer: []string{"aes256gcm16-ecp384", "aes128gcm16-ecp256"}}
 			var outcome Outcome
 			var f Failure
 			for _, line := range tt.lines {

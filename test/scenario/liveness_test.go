@@ -1,0 +1,99 @@
+//go:build lab
+
+package scenario
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bordergw/bordergw/test/lab"
+)
+
+// fast is a probe that knows of an outage within 900 ms.
+const fast = "{interval: 300ms, failures: 3}"
+
+// wideWindow keeps an emulated machine's reordering from losing packets at the customer's end.
+func wideWindow(c *lab.CustomerTunnel) { c.ChildExtra = "replay_window = 1024" }
+
+// limit is what a gap of less than a second may become on a busy emulated machine; the log has the figure.
+const limit = 3 * time.Second / 2
+
+// TestDPDAlone: without a probe a dead peer is known when its tunnel's own DPD timeout is over, and not later.
+func TestDPDAlone(t *testing.T) {
+	const timeout = 15 * time.Second
+	const dpd = "dpd: {interval: 5s, timeout: 15s}"
+	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: "{mode: OFF}", Spec1: dpd, Spec2: dpd, Customer: wideWindow})
+	w.BothUp()
+	w.TrafficBothWays()
+	ping := w.PingVPC(50 * time.Millisecond)
+	w.KillCustomer1()
+	down := w.Running(2*startup, Tunnel1+"=DOWN:DPD_TIMEOUT|PEER_UNREACHABLE", Tunnel2+"=UP")
+	w.TrafficBothWays()
+	stats := ping.Stop()
+	t.Logf("DOWN after %v; ping %v", down, stats)
+	st := w.tunnel(Tunnel1)
+	if st.Counters.Failures["DPD_TIMEOUT"] != 1 {
+		t.Errorf("failures %v", st.Counters.Failures)
+	}
+	if stats.Lost == 0 {
+		t.Error("no ping went through the tunnel that was lost: the test shows nothing")
+	}
+	if stats.LongestGap > timeout+limit {
+		t.Errorf("the longest gap was %v, the timeout is %v", stats.LongestGap, timeout)
+	}
+	// A negotiation with nobody is known as such no later than charon itself would know.
+	w.Running(30*time.Second, Tunnel1+"=DOWN:PEER_UNREACHABLE")
+	w.RestoreCustomer1()
+	w.BothUp()
+}
+
+// TestPeerKilledFastProbe: with a probe of 300 ms the loss of a router costs less than a second.
+func TestPeerKilledFastProbe(t *testing.T) {
+	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: fast, Customer: wideWindow})
+	w.BothUp()
+	ping := w.PingVPC(50 * time.Millisecond)
+	w.KillCustomer1()
+	down := w.Running(startup, Tunnel1+"=DOWN:PROBE_FAILED", Tunnel2+"=UP")
+	stats := ping.Stop()
+	t.Logf("DOWN after %v; ping %v", down, stats)
+	if stats.Lost == 0 || stats.LongestGap > limit {
+		t.Errorf("the longest gap was %v", stats)
+	}
+}
+
+// TestOneWayBlackHole: ESP is lost in one direction only while IKE passes, so both ends' DPD is content. The probe sees it, and the tunnel is
+// back when the path is.
+func TestOneWayBlackHole(t *testing.T) {
+	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: fast, Customer: wideWindow})
+	w.BothUp()
+	for _, d := range []struct{ name, src, dst string }{
+		{"to the customer", lab.GatewayA, lab.Customer1}, {"from the customer", lab.Customer1, lab.GatewayA},
+	} {
+		// The way back must not go through the tunnel that is one-way.
+		w.CustomerVia(lab.CustomerLAN2)
+		ping := w.PingVPC(50 * time.Millisecond)
+		drop := w.Internet.Drop(lab.DropMatch{Src: d.src, Dst: d.dst, Protocol: lab.ESP})
+		down := w.Running(startup, Tunnel1+"=DOWN:PROBE_FAILED", Tunnel2+"=UP")
+		stats := ping.Stop()
+		t.Logf("ESP lost %s: DOWN after %v; ping %v", d.name, down, stats)
+		if stats.LongestGap > limit {
+			t.Errorf("ESP lost %s: the longest gap was %v", d.name, stats.LongestGap)
+		}
+		if stats.Lost == 0 && d.dst == lab.Customer1 {
+			t.Error("no ping went through the tunnel: the test shows nothing")
+		}
+		drop.Remove()
+		t.Logf("restored: UP after %v", w.Running(startup, Tunnel1+"=UP", Tunnel2+"=UP"))
+		w.CustomerVia(lab.CustomerLAN1, lab.CustomerLAN2)
+	}
+}
+
+// tunnel is the status of one tunnel.
+func (w *World) tunnel(name string) TunnelStatus {
+	w.T.Helper()
+	tunnels, err := w.Tunnels()
+	if err != nil {
+		w.T.Fatalf("%v", err)
+	}
+	return tunnels[name]
+}
