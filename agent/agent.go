@@ -103,6 +103,7 @@ type Agent struct {
 	carriers  *carriers
 	wire      *wire
 	xfrm      *xfrm
+	orphans   *orphans
 	started   time.Time
 	ready     atomic.Bool
 	snapshots chan *apiv1.Set
@@ -136,6 +137,8 @@ func New(opts Options) *Agent {
 		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
 		charonSeen: make(chan struct{}), localChanged: make(chan struct{}, 1), workers: map[string]*worker{}, gatewayOf: map[string]string{},
 	}
+	a.orphans = &orphans{list: opts.Drivers.Link.IPsec, remove: opts.Drivers.Link.RemoveIPsec, known: opts.Drivers.Charon.Known,
+		misled: opts.Drivers.Charon.Rewrite, ours: plan.OwnIfID, now: time.Now, log: opts.Log}
 	a.xfrm = &xfrm{tunnels: opts.Drivers.Link.SAErrors, host: opts.XfrmStat, log: opts.Log}
 	a.local = a.newKeeper()
 	a.host.Local = a.local.Of
@@ -242,6 +245,7 @@ func (a *Agent) refresh(ctx context.Context) {
 	}
 	a.wire.refresh(ctx)
 	a.xfrm.refresh(ctx, a.ifIDs())
+	a.orphans.look(ctx)
 	a.sweep(ctx)
 	a.pokeAll()
 }

@@ -105,6 +105,7 @@ func (a *Agent) hostView() *apiv1.GetHostResponse {
 	}
 	can, _ := a.drivers.Charon.Capabilities()
 	out.CharonMlKem = can.MLKEM
+	out.OrphanedStatesRemoved, out.OrphanedPoliciesRemoved = a.orphans.removedSAs.Load(), a.orphans.removedPolicies.Load()
 	for _, addr := range a.host.Addresses {
 		out.Addresses = append(out.Addresses, addr.String())
 	}

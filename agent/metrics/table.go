@@ -46,6 +46,10 @@ func hostTable() []row {
 					p.emit(float64(errors[name]), name)
 				}
 			}},
+		hostRow(counter, "bordergw_host_orphaned_states_removed_total", "IPsec states with an if_id of ours that charon did not have, removed from the kernel.",
+			func(h *host) float64 { return float64(h.GetOrphanedStatesRemoved()) }),
+		hostRow(counter, "bordergw_host_orphaned_policies_removed_total", "IPsec policies with an if_id of ours for which charon had no CHILD_SA, removed from the kernel.",
+			func(h *host) float64 { return float64(h.GetOrphanedPoliciesRemoved()) }),
 		hostRow(gauge, "bordergw_source_generation", "Generation of the desired state in force; 0 before the first.",
 			func(h *host) float64 { return float64(h.GetSource().GetGeneration()) }),
 		hostRow(gauge, "bordergw_source_accepted_timestamp_seconds", "Unix time at which desired state was last accepted; 0 for never.",
@@ -200,6 +204,8 @@ func tunnelTable() []row {
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetRekeys()) }),
 		tunnelRow(counter, "bordergw_tunnel_ike_rekeys_total", "IKE_SAs that replaced another one (IKEv2; IKEv1 has no rekeying but makes new ones).",
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetIkeRekeys()) }),
+		tunnelRow(counter, "bordergw_tunnel_duplicates_closed_total", "IKE_SAs closed because both ends had set one up; their CHILD_SAs go with them.",
+			func(t *tunnel) float64 { return float64(t.GetCounters().GetDuplicatesClosed()) }),
 		tunnelRow(counter, "bordergw_tunnel_renegotiations_total", "How often SAs were replaced because no packets came through them.",
 			func(t *tunnel) float64 { return float64(t.GetCounters().GetRenegotiations()) }),
 		tunnelRows(counter, "bordergw_tunnel_xfrm_errors_total",

@@ -74,12 +74,19 @@ func hash(key string) uint32 {
 	return h.Sum32()
 }
 
+func ifIDs() Range { return Range{0x0b000001, 0x0bffffff} }
+
+// OwnIfID says whether an if_id is from the range that marks bordergw's.
+func OwnIfID(id uint32) bool {
+	return ifIDs().contains(id)
+}
+
 // NewIDs returns empty pools over the ranges that mark numbers as bordergw's.
 func NewIDs() IDs {
 	return IDs{
 		// Above the tables that people and distributions number by hand, and short enough for a VRF's name.
 		Table:   NewPool(Range{100_000, 999_999}),
-		IfID:    NewPool(Range{0x0b000001, 0x0bffffff}),
+		IfID:    NewPool(ifIDs()),
 		Nexthop: NewPool(Range{route.NexthopBase, route.GroupBase - 1}),
 		Group:   NewPool(Range{route.GroupBase, route.IDEnd - 1}),
 	}

@@ -113,7 +113,8 @@ func counters(l Layers) *apiv1.Counters {
 	t := l.Charon.Traffic
 	out := &apiv1.Counters{BytesIn: t.BytesIn, BytesOut: t.BytesOut, PacketsIn: t.PacketsIn, PacketsOut: t.PacketsOut,
 		Establishments: l.Charon.Establishments, Rekeys: l.Charon.Rekeys, IkeRekeys: l.Charon.IKERekeys, Failures: l.Charon.Failures,
-		Renegotiations: l.Charon.Renegotiations, ProbesSent: l.Probe.Sent, ProbesLost: l.Probe.Lost}
+		Renegotiations: l.Charon.Renegotiations, DuplicatesClosed: l.Charon.DuplicatesClosed,
+		ProbesSent: l.Probe.Sent, ProbesLost: l.Probe.Lost}
 	if l.Probe.RTT > 0 {
 		out.ProbeRtt = durationpb.New(l.Probe.RTT)
 	}

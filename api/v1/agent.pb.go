@@ -76,9 +76,12 @@ type GetHostResponse struct {
 	// True when charon has ML-KEM, false also while that is not known.
 	CharonMlKem bool `protobuf:"varint,20,opt,name=charon_ml_kem,json=charonMlKem,proto3" json:"charon_ml_kem,omitempty"`
 	// What the kernel counts in /proc/net/xfrm_stat since the host booted, by the kernel's names; empty where it does not count.
-	XfrmErrors    map[string]uint64 `protobuf:"bytes,21,rep,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	XfrmErrors map[string]uint64 `protobuf:"bytes,21,rep,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// IPsec states and policies of ours that charon did not have and that were removed.
+	OrphanedStatesRemoved   uint64 `protobuf:"varint,30,opt,name=orphaned_states_removed,json=orphanedStatesRemoved,proto3" json:"orphaned_states_removed,omitempty"`
+	OrphanedPoliciesRemoved uint64 `protobuf:"varint,31,opt,name=orphaned_policies_removed,json=orphanedPoliciesRemoved,proto3" json:"orphaned_policies_removed,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *GetHostResponse) Reset() {
@@ -193,6 +196,20 @@ func (x *GetHostResponse) GetXfrmErrors() map[string]uint64 {
 		return x.XfrmErrors
 	}
 	return nil
+}
+
+func (x *GetHostResponse) GetOrphanedStatesRemoved() uint64 {
+	if x != nil {
+		return x.OrphanedStatesRemoved
+	}
+	return 0
+}
+
+func (x *GetHostResponse) GetOrphanedPoliciesRemoved() uint64 {
+	if x != nil {
+		return x.OrphanedPoliciesRemoved
+	}
+	return 0
 }
 
 // SourceStatus tells whether the last reading of the desired state was accepted. While it was not, the last good one stays in force.
@@ -1538,7 +1555,7 @@ var File_api_v1_agent_proto protoreflect.FileDescriptor
 const file_api_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"\x12api/v1/agent.proto\x12\vbordergw.v1\x1a\x16api/v1/resources.proto\x1a\x13api/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetHostRequest\"\xc8\x04\n" +
+	"\x0eGetHostRequest\"\xbc\x05\n" +
 	"\x0fGetHostResponse\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1c\n" +
@@ -1555,7 +1572,9 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	" \x01(\v2\x18.bordergw.v1.LocalChangeR\x05local\x12\"\n" +
 	"\rcharon_ml_kem\x18\x14 \x01(\bR\vcharonMlKem\x12M\n" +
 	"\vxfrm_errors\x18\x15 \x03(\v2,.bordergw.v1.GetHostResponse.XfrmErrorsEntryR\n" +
-	"xfrmErrors\x1a=\n" +
+	"xfrmErrors\x126\n" +
+	"\x17orphaned_states_removed\x18\x1e \x01(\x04R\x15orphanedStatesRemoved\x12:\n" +
+	"\x19orphaned_policies_removed\x18\x1f \x01(\x04R\x17orphanedPoliciesRemoved\x1a=\n" +
 	"\x0fXfrmErrorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xfb\x02\n" +

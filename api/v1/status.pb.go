@@ -1045,8 +1045,10 @@ type Counters struct {
 	XfrmErrors *XfrmErrors `protobuf:"bytes,21,opt,name=xfrm_errors,json=xfrmErrors,proto3" json:"xfrm_errors,omitempty"`
 	// How often SAs were replaced because no packets came through them.
 	Renegotiations uint64 `protobuf:"varint,15,opt,name=renegotiations,proto3" json:"renegotiations,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// IKE_SAs closed because both ends had set one up.
+	DuplicatesClosed uint64 `protobuf:"varint,16,opt,name=duplicates_closed,json=duplicatesClosed,proto3" json:"duplicates_closed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Counters) Reset() {
@@ -1194,6 +1196,13 @@ func (x *Counters) GetXfrmErrors() *XfrmErrors {
 func (x *Counters) GetRenegotiations() uint64 {
 	if x != nil {
 		return x.Renegotiations
+	}
+	return 0
+}
+
+func (x *Counters) GetDuplicatesClosed() uint64 {
+	if x != nil {
+		return x.DuplicatesClosed
 	}
 	return 0
 }
@@ -1724,7 +1733,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\tremote_id\x18\x06 \x01(\tR\bremoteId\x12'\n" +
 	"\x0fremote_endpoint\x18\a \x01(\tR\x0eremoteEndpoint\x12!\n" +
 	"\fpost_quantum\x18\n" +
-	" \x01(\bR\vpostQuantum\"\xb9\x06\n" +
+	" \x01(\bR\vpostQuantum\"\xe6\x06\n" +
 	"\bCounters\x12\x19\n" +
 	"\bbytes_in\x18\x01 \x01(\x04R\abytesIn\x12\x1b\n" +
 	"\tbytes_out\x18\x02 \x01(\x04R\bbytesOut\x12\x1d\n" +
@@ -1749,7 +1758,8 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"ike_rekeys\x18\x14 \x01(\x04R\tikeRekeys\x128\n" +
 	"\vxfrm_errors\x18\x15 \x01(\v2\x17.bordergw.v1.XfrmErrorsR\n" +
 	"xfrmErrors\x12&\n" +
-	"\x0erenegotiations\x18\x0f \x01(\x04R\x0erenegotiations\x1a;\n" +
+	"\x0erenegotiations\x18\x0f \x01(\x04R\x0erenegotiations\x12+\n" +
+	"\x11duplicates_closed\x18\x10 \x01(\x04R\x10duplicatesClosed\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\x10\n" +

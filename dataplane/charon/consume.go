@@ -1,6 +1,7 @@
 package charon
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -167,12 +168,17 @@ func (d *Driver) foldItem(m *vici.Message, listing, now time.Time) {
 		if name, isOurs := ours(conn); isOurs {
 			d.changing(name, now, func(t *tunnel) { t.sas.listed(body, stamp{now: now, epoch: d.epoch}) })
 			d.heardESP(body, listing, now)
+		} else {
+			for _, child := range body.Section("child-sas").Sections() {
+				d.foreign.note(child.Get("spi-in"), child.Get("spi-out"), d.epoch)
+			}
 		}
 	}
 }
 
 // endListing removes what is gone. An attempt of which nothing is left in charon has ended without a word.
 func (d *Driver) endListing(started, now time.Time) {
+	maps.DeleteFunc(d.foreign, func(_ string, epoch uint64) bool { return epoch < d.epoch })
 	for _, name := range d.names(func(*tunnel) bool { return true }) {
 		d.changing(name, now, func(t *tunnel) {
 			t.sas.endListing(d.epoch)

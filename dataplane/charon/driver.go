@@ -85,6 +85,7 @@ type Driver struct {
 	connectedSince time.Time
 	can            capabilities
 	talks          talks
+	foreign        foreigners
 }
 
 // tunnel is everything known of one tunnel: desired by a gateway, or only seen in charon. Guarded by Driver.mu.
@@ -116,14 +117,17 @@ type tunnel struct {
 	duplicateSince time.Time
 	// duplicateGrace is how long the next duplicates are left to the peer; 0 until we have removed some.
 	duplicateGrace time.Duration
+	duplicates     uint64
 	refresh        refresh
 	rotation       rotation
 	doubt          doubt
 	// generation is the one to load; reload asks for it.
 	generation generation
 	reload     bool
-	due        time.Time
-	index      int
+	// rewrite is why Rewrite was called, until that is done.
+	rewrite string
+	due     time.Time
+	index   int
 }
 
 // given is what charon was given for a tunnel. Only the holder of Driver.steps changes it.
@@ -149,7 +153,7 @@ type attempt struct {
 func New(opts Options) *Driver {
 	return &Driver{
 		opts: opts.withDefaults(), steps: make(chan struct{}, 1), listing: make(chan struct{}, 1),
-		tunnels: make(map[string]*tunnel), byRemote: make(map[netip.Addr]map[string]struct{}), plan: newSchedule(),
+		tunnels: make(map[string]*tunnel), byRemote: make(map[netip.Addr]map[string]struct{}), plan: newSchedule(), foreign: foreigners{},
 		connectedSince: time.Now(),
 	}
 }
@@ -191,7 +195,7 @@ func (d *Driver) State(name string) State {
 	}
 	out.Traffic, out.Establishments, out.Rekeys, out.IKERekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys, t.sas.ikeRekeys
 	out.Failures, out.LastFailure = maps.Clone(t.failures), t.last
-	out.Renegotiations = t.doubt.count
+	out.Renegotiations, out.DuplicatesClosed = t.doubt.count, t.duplicates
 	if t.rotation.pending {
 		out.KeyPending = t.rotation.since
 	}

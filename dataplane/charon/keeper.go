@@ -77,6 +77,9 @@ func (d *Driver) decide(t *tunnel, now time.Time) *action {
 	if t.reload {
 		return &action{tunnel: t.name, load: true}
 	}
+	if do := d.rewritten(t, now); do != nil {
+		return do
+	}
 	fresh, stale := t.sas.split(t.want)
 	if do := d.renew(t, fresh, now); do != nil {
 		return do

@@ -62,6 +62,19 @@ func (d *Driver) Renegotiate(tunnel, why string) {
 	d.plan.at(t, now)
 }
 
+// Rewrite has the kernel's policies of a tunnel written anew, by a new CHILD_SA: they were found to lead nowhere although charon has a
+// CHILD_SA installed. With IKEv2 that is a rekeying; with IKEv1, which cannot be relied on for that, new SAs.
+func (d *Driver) Rewrite(tunnel, why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.tunnels[tunnel]
+	if t == nil || !t.desired || !t.want.Up || !t.sas.up() {
+		return
+	}
+	t.rewrite = why
+	d.plan.at(t, time.Now())
+}
+
 // Trust takes Renegotiate back: packets come through. What was replaced already is closed still; what was not stays.
 func (d *Driver) Trust(tunnel string) {
 	d.mu.Lock()
@@ -98,6 +111,23 @@ func (d *Driver) renew(t *tunnel, fresh []*childSA, now time.Time) *action {
 	t.terminated = now
 	d.note(t, now, "closing for the peer to negotiate anew: "+t.doubt.why)
 	return &action{tunnel: t.name, terminate: []*vici.Message{terminate("ike", Prefix+t.name)}}
+}
+
+// rewritten carries Rewrite out.
+func (d *Driver) rewritten(t *tunnel, now time.Time) *action {
+	why := t.rewrite
+	t.rewrite = ""
+	live := t.sas.live()
+	switch {
+	case why == "" || len(live) == 0:
+		return nil
+	case t.want.Version == 2 || !t.want.Initiate:
+		d.note(t, now, "rekeying: "+why)
+		return &action{tunnel: t.name, rekey: children(live[len(live)-1:])}
+	}
+	d.note(t, now, "renegotiating: "+why)
+	t.sas.doubt(true)
+	return d.another(t, now)
 }
 
 // another loads the tunnel's connection in another generation, so that the next attempt makes an IKE_SA of its own.

@@ -98,6 +98,8 @@ type State struct {
 	KeyPending time.Time
 	// Renegotiations counts how often SAs were replaced, or closed for the peer to replace, because Renegotiate asked for it.
 	Renegotiations uint64
+	// DuplicatesClosed counts IKE_SAs that were closed because both ends had set one up.
+	DuplicatesClosed uint64
 	// LastFailure stays after the tunnel came up again; compare its Time.
 	LastFailure Failure
 }

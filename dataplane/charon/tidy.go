@@ -164,6 +164,7 @@ func (d *Driver) deduplicate(t *tunnel, fresh []*childSA, now time.Time) *action
 	t.duplicateSince, t.refresh.asked, t.duplicateGrace = time.Time{}, time.Time{}, min(2*grace, maxDuplicateGrace)
 	d.plan.at(t, now.Add(pruneInterval))
 	do := &action{tunnel: t.name}
+	t.duplicates += uint64(len(extra))
 	for _, id := range extra {
 		do.terminate = append(do.terminate, gently("ike-id", fmt.Sprint(id)))
 	}

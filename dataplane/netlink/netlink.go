@@ -113,8 +113,22 @@ type SA struct {
 	// Source and Destination are the outer addresses.
 	Source, Destination netip.Addr
 	SPI                 uint32
+	// Larval: an SPI that is reserved for a negotiation, or an ACQUIRE under way; it has no keys.
+	Larval bool
 	// Errors counts packets that came in with this SPI and were dropped.
 	Errors SAErrors
+}
+
+// Policy is an IPsec policy of an XFRM interface.
+type Policy struct {
+	IfID uint32
+	// Out is true for the direction in which packets are encrypted.
+	Out bool
+	// SPI is that of the state to use, 0 where any with the template's addresses will do.
+	SPI uint32
+	// Selector and Direction name the policy to the kernel (struct xfrm_selector, XFRM_POLICY_*).
+	Selector  [56]byte
+	Direction uint8
 }
 
 // SAErrors is struct xfrm_stats (include/uapi/linux/xfrm.h).
@@ -218,6 +232,12 @@ type Kernel interface {
 
 	// SAs lists the IPsec states of the network namespace, larval ones included.
 	SAs() ([]SA, error)
+	// DeleteSA deletes the ESP state with that destination and SPI (ESRCH).
+	DeleteSA(SA) error
+	// Policies lists the IPsec policies of the network namespace that have an if_id and a template.
+	Policies() ([]Policy, error)
+	// DeletePolicy deletes the policy with that selector, direction and if_id (ENOENT).
+	DeletePolicy(Policy) error
 
 	// Watch calls emit for every event, in order, until ctx ends (it returns nil) or events are lost (ErrEventsLost).
 	// It calls ready once before the first event, when nothing that happens from then on can be missed.

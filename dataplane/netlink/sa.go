@@ -63,9 +63,15 @@ func parseSA(m []byte) (SA, error) {
 	if err := attrs.check(); err != nil {
 		return SA{}, fmt.Errorf("SA message: %w", err)
 	}
+	sa.Larval = true
 	for kind, value := range attrs.all() {
-		if kind == nl.XFRMA_IF_ID && len(value) >= 4 {
-			sa.IfID = binary.NativeEndian.Uint32(value)
+		switch kind {
+		case nl.XFRMA_IF_ID:
+			if len(value) >= 4 {
+				sa.IfID = binary.NativeEndian.Uint32(value)
+			}
+		case nl.XFRMA_ALG_CRYPT, nl.XFRMA_ALG_AEAD, nl.XFRMA_ALG_AUTH, nl.XFRMA_ALG_AUTH_TRUNC:
+			sa.Larval = false
 		}
 	}
 	return sa, nil

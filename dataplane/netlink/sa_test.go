@@ -31,8 +31,10 @@ func TestParseSA(t *testing.T) {
 		bad  bool
 	}{
 		{name: "IPv4", m: saMessage(unix.AF_INET, []byte{192, 0, 2, 1}, []byte{192, 0, 2, 2}, 7),
+			want: SA{IfID: 7, Source: netip.MustParseAddr("192.0.2.1"), Destination: netip.MustParseAddr("192.0.2.2"), SPI: spi, Larval: true, Errors: errors}},
+		{name: "with keys", m: append(saMessage(unix.AF_INET, []byte{192, 0, 2, 1}, []byte{192, 0, 2, 2}, 7), nl.NewRtAttr(nl.XFRMA_ALG_AEAD, make([]byte, 8)).Serialize()...),
 			want: SA{IfID: 7, Source: netip.MustParseAddr("192.0.2.1"), Destination: netip.MustParseAddr("192.0.2.2"), SPI: spi, Errors: errors}},
-		{name: "IPv6", m: saMessage(unix.AF_INET6, v6[:], v6[:], 8), want: SA{IfID: 8, Source: netip.AddrFrom16(v6), Destination: netip.AddrFrom16(v6), SPI: spi, Errors: errors}},
+		{name: "IPv6", m: saMessage(unix.AF_INET6, v6[:], v6[:], 8), want: SA{IfID: 8, Source: netip.AddrFrom16(v6), Destination: netip.AddrFrom16(v6), SPI: spi, Larval: true, Errors: errors}},
 		{name: "short", m: make([]byte, 10), bad: true},
 		{name: "no family", m: saMessage(0, nil, nil, 1), bad: true},
 		{name: "broken attribute", m: append(make([]byte, nl.SizeofXfrmUsersaInfo), 0xff, 0xff, 0), bad: true},

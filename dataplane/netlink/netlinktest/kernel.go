@@ -73,6 +73,7 @@ type Kernel struct {
 	rules     map[bool][]netlink.Rule // of IPv6 or not, in order
 	vrfRules  bool                    // the kernel's own for VRFs have been made
 	sas       []netlink.SA
+	policies  []netlink.Policy
 	watchers  map[*watcher]bool
 	armed     map[Fault]bool
 	writes    []string
