@@ -65,6 +65,7 @@ func TestDrainTunnel(t *testing.T) {
 	w.Running(startup, Tunnel1+"=DOWN:ADMIN_DOWN", Tunnel2+"=UP")
 	lost, when := whenLost(ping, began)
 	t.Logf("lost at %v", when)
+	measured("drain of a tunnel", lost)
 	t.Logf("drained in %v:\n%sping %v", took.Round(time.Millisecond), out, lost)
 	for _, stage := range []string{"ANNOUNCED_WORSE", "WITHDRAWN", "QUIET", "DOWN"} {
 		if !strings.Contains(out, stage) {
@@ -85,6 +86,7 @@ func TestDrainTunnel(t *testing.T) {
 	w.Availability(startup, "HIGHLY_AVAILABLE")
 	w.FlowsUseBothTunnels()
 	returned := ping.Stop()
+	measured("return of a drained tunnel", returned)
 	t.Logf("enabled: both UP with BGP after %v; ping %v", back.Round(time.Millisecond), returned)
 	if returned.Lost > 0 || returned.SendErrors > 0 {
 		t.Errorf("enabling lost packets: %v", returned)

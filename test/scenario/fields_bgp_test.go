@@ -8,12 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bordergw/bordergw/test/lab"
 )
 
 // TestBGPFields: what a tunnel's BGP fields say is what the customer's router sees: MED, prepended AS numbers, timers and the password of the
 // session. Without a session the tunnel is UP and the connection highly available, and says what is missing.
+//
+//lab:alone
 func TestBGPFields(t *testing.T) {
 	const password = "md5-kept-from-all-eyes"
 	const fields = "bgp: {med: 50, prepend: 2, keepalive: 3s, hold: 9s, password: {value: %s}}"
@@ -45,6 +48,22 @@ func TestBGPFields(t *testing.T) {
 		}
 	}
 	w.TrafficBothWays()
+
+	ping := w.PingVPC(customerAddresses * 10 * time.Millisecond)
+	w.Options.Spec1 = strings.ReplaceAll(fmt.Sprintf(fields, password), "med: 50", "med: 70")
+	w.Apply()
+	lab.Eventually(t, startup, "the other MED", func() error {
+		routes, err := w.CustBIRD1.Routes("cloud")
+		if err == nil && !slices.ContainsFunc(routes, func(r lab.BIRDRoute) bool { return r.Attributes["BGP.med"] == "70" }) {
+			err = fmt.Errorf("%+v", routes)
+		}
+		return err
+	})
+	stats := ping.Stop()
+	measured("change of BGP policy", stats)
+	if stats.Lost > 0 {
+		t.Errorf("a change of policy lost packets: %v", stats)
+	}
 
 	w.Options.Spec1 = fmt.Sprintf(fields, "not-what-the-customer-has")
 	w.Apply()
