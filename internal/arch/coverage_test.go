@@ -175,9 +175,39 @@ func TestCoverageIsWhole(t *testing.T) {
 	}
 }
 
+// TestFiguresAreListed: every figure that the suite prints has a row, and only one place prints it.
+func TestFiguresAreListed(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "test", "scenario", "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scenarios, %v", len(files), err)
+	}
+	sections, _ := coverage(t)
+	printed := map[string]bool{}
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?:\bmeasured\(|\bfigure: )"([^"]+)"`).FindAllStringSubmatch(string(content), -1) {
+			if printed[m[1]] {
+				t.Errorf("%q is printed twice", m[1])
+			}
+			printed[m[1]] = true
+			if _, ok := sections["Figures"][m[1]]; !ok {
+				t.Errorf("figure %q has no row", m[1])
+			}
+		}
+	}
+	for name := range sections["Figures"] {
+		if !printed[name] && !header(name) {
+			t.Errorf("nothing prints %q", name)
+		}
+	}
+}
+
 // header tells the first cells of headings.
 func header(cell string) bool {
-	return cell == "field" || cell == "reason" || cell == "promise" || cell == "measure"
+	return cell == "field" || cell == "reason" || cell == "promise" || cell == "measure" || cell == "figure"
 }
 
 // leaves are the fields of a message down to scalars, lists, durations and sources of secrets, with their values as manifests have them.
