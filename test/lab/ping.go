@@ -32,9 +32,9 @@ type PingStats struct {
 	// SendErrors counts requests that the kernel refused, for want of a route for example. They are lost, too.
 	SendErrors int
 	SendError  error // the last one
-	// LongestGap is the longest time between the sending of two requests that were answered with none answered
-	// between; also from the start to the first, and from the last to the last request. Without loss it is about
-	// the interval.
+	// LongestGap is the longest time between the sending of two requests that were answered, with some between that
+	// were not; also from the start to the first, and from the last to the last request. Without loss it is 0: time in
+	// which a slow machine sent nothing is no gap.
 	LongestGap time.Duration
 	// First and Last are the times of the first and the last reply.
 	First, Last time.Time
@@ -278,14 +278,18 @@ func pingStats(probes []echo) PingStats {
 	if len(probes) == 0 {
 		return s
 	}
-	last := probes[0].sent
+	last, lost := probes[0].sent, false
 	for seq, e := range probes {
 		if e.answered.IsZero() {
 			s.LostSeqs = append(s.LostSeqs, seq)
+			lost = true
 			continue
 		}
 		s.Received++
-		s.LongestGap = max(s.LongestGap, e.sent.Sub(last))
+		if lost {
+			s.LongestGap = max(s.LongestGap, e.sent.Sub(last))
+		}
+		lost = false
 		s.MaxRTT = max(s.MaxRTT, e.answered.Sub(e.sent))
 		last = e.sent
 		if s.First.IsZero() || e.answered.Before(s.First) {
@@ -295,7 +299,9 @@ func pingStats(probes []echo) PingStats {
 			s.Last = e.answered
 		}
 	}
-	s.LongestGap = max(s.LongestGap, probes[len(probes)-1].sent.Sub(last))
+	if lost {
+		s.LongestGap = max(s.LongestGap, probes[len(probes)-1].sent.Sub(last))
+	}
 	s.Lost = s.Sent - s.Received
 	return s
 }
