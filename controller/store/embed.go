@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"golang.org/x/sys/unix"
 )
 
 // EmbeddedOptions says where and how an etcd runs inside this process.
@@ -29,6 +30,7 @@ type Embedded struct {
 	server  *embed.Etcd
 	socket  string
 	closing atomic.Bool
+	lock    *os.File
 }
 
 const (
@@ -60,7 +62,11 @@ func StartEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error)
 		return nil, fmt.Errorf("data folder %s: its name may have at most %d bytes", dir, maxSocketPath-len("/etcd.sock"))
 	}
 	client, peer := url.URL{Scheme: "unix", Path: socket}, url.URL{Scheme: "unix", Path: filepath.Join(dir, "peer.sock")}
-	e := &Embedded{socket: "unix://" + socket}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Embedded{socket: "unix://" + socket, lock: lock}
 	c := embed.NewConfig()
 	c.Name, c.Dir = "bordergw", dir
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
@@ -75,6 +81,7 @@ func StartEmbedded(ctx context.Context, opts EmbeddedOptions) (*Embedded, error)
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(opts.Log, &e.closing))
 	server, err := embed.StartEtcd(c)
 	if err != nil {
+		e.unlock()
 		return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
 	}
 	e.server = server
@@ -103,4 +110,24 @@ func (e *Embedded) Failed() <-chan error { return e.server.Err() }
 func (e *Embedded) Close() {
 	e.closing.Store(true)
 	e.server.Close()
+	e.unlock()
 }
+
+// lockFolder keeps a second process out; etcd itself would wait for the first one to end.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close() // nothing was written
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data folder %s: another process uses it", dir)
+		}
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// unlock gives the folder free; the lock goes with the descriptor.
+func (e *Embedded) unlock() { _ = e.lock.Close() }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/api/v1/apiv1connect"
+	"github.com/bordergw/bordergw/controller/access"
+	"github.com/bordergw/bordergw/controller/api"
+	"github.com/bordergw/bordergw/controller/audit"
+	"github.com/bordergw/bordergw/controller/availability"
+	"github.com/bordergw/bordergw/controller/config"
+	"github.com/bordergw/bordergw/controller/hosts"
+	"github.com/bordergw/bordergw/controller/model"
+	"github.com/bordergw/bordergw/controller/resource"
+	"github.com/bordergw/bordergw/controller/store"
+	"github.com/bordergw/bordergw/controller/vault"
+	"github.com/bordergw/bordergw/internal/secret"
+	bgwversion "github.com/bordergw/bordergw/internal/version"
+)
+
+// files is what the configuration names.
+type files struct {
+	vault    *vault.Vault
+	tokens   *access.Tokens
+	tls      *tls.Config
+	etcdTLS  *tls.Config
+	password secret.Secret
+}
+
+func readFiles(c *apiv1.ControllerConfig) (f files, err error) {
+	if f.vault, err = vault.Open(c.GetEncryption().GetKeys()); err != nil {
+		return f, err
+	}
+	if f.tokens, err = access.LoadTokens(c.GetAccess().GetTokens()); err != nil {
+		return f, err
+	}
+	if f.tls, err = api.ServerTLS(c.GetTls()); err != nil {
+		return f, err
+	}
+	if t := c.GetEtcd().GetTls(); t != nil {
+		pair, err := tls.LoadX509KeyPair(t.GetCert(), t.GetKey())
+		if err != nil {
+			return f, fmt.Errorf("etcd.tls: %w", err)
+		}
+		pool, err := api.Authority(t.GetCa())
+		if err != nil {
+			return f, fmt.Errorf("etcd: %w", err)
+		}
+		f.etcdTLS = &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	if path := c.GetEtcd().GetPasswordFile(); path != "" {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return f, fmt.Errorf("etcd.passwordFile: %w", err)
+		}
+		f.password = secret.New(strings.TrimRight(string(content), "\r\n"))
+	}
+	return f, nil
+}
+
+// serve runs the controller until ctx ends.
+func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info, stderr io.Writer) (err error) {
+	log := newLog(c.GetLog(), stderr)
+	f, err := readFiles(c)
+	if err != nil {
+		return err
+	}
+	client, failed, closeStore, err := openEtcd(ctx, c.GetEtcd(), f, log)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	st, err := store.Open(ctx, store.Options{Client: client, Prefix: c.GetEtcd().GetPrefix(), Index: model.Indexes, Log: log})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	resources := resource.New(resource.Options{
+		Store: st, Vault: f.vault, Quotas: apiv1.QuotasOf(c.GetQuotas()), InsidePools: config.Pools(c), Now: time.Now, Log: log,
+	})
+	n, err := resources.Rotate(ctx)
+	if err != nil {
+		return fmt.Errorf("encryption keys: %w", err)
+	}
+	if n > 0 {
+		log.Info("secrets encrypted with the new key", "resources", n, "key", f.vault.Current())
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("host name: %w", err)
+	}
+	sessions := hosts.New(hosts.Options{
+		Store: st, Name: name, HostOf: hostOf, Register: hosts.Registrar(resources), Reveal: resources.Secret, Log: log,
+	})
+	defer sessions.Close()
+	verdicts := availability.New(availability.Options{Store: st, Log: log})
+
+	listener, err := net.Listen("tcp", c.GetListen())
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer listener.Close()
+	mux := http.NewServeMux()
+	(&api.Resources{Service: resources, Log: log}).Register(mux)
+	mux.Handle(apiv1connect.NewSessionServiceHandler(sessions, api.HandlerOptions(sessionRules, log)...))
+	handler := access.Authenticate(mux, c.GetAccess().GetTrustDomain(), f.tokens)
+
+	log.Info("starting", "version", info.Version, "listen", listener.Addr(), "etcd", client.Endpoints())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return api.Serve(ctx, listener, f.tls, handler, log) })
+	group.Go(func() error { return verdicts.Run(ctx) })
+	group.Go(func() error {
+		audit.Prune(ctx, st, c.GetAudit().GetRetention().AsDuration(), time.Now, log)
+		return nil
+	})
+	group.Go(func() error {
+		// Sessions never end by themselves, and the API waits for them.
+		<-ctx.Done()
+		sessions.Close()
+		return nil
+	})
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("embedded etcd: %w", err)
+		}
+	})
+	if address := c.GetMetrics().GetListen(); address != "" {
+		if err := serveHealth(ctx, group, address, st, log); err != nil {
+			listener.Close() // ends the API, which ends the group
+			return errors.Join(err, group.Wait())
+		}
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.Warn("systemd cannot be told", "error", err)
+	}
+	err = group.Wait()
+	log.Info("stopped; agents and tunnels go on")
+	return err
+}
+
+// openEtcd connects to the cluster, or starts the member of this process.
+func openEtcd(ctx context.Context, c *apiv1.EtcdConfig, f files, log *slog.Logger) (*clientv3.Client, <-chan error, func(), error) {
+	endpoints := c.GetEndpoints()
+	var failed <-chan error
+	stop := func() {}
+	if len(endpoints) == 0 {
+		member, err := store.StartEmbedded(ctx, store.EmbeddedOptions{Dir: c.GetData(), Log: log})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		endpoints, failed, stop = []string{member.Endpoint()}, member.Failed(), member.Close
+	}
+	client, err := store.Connect(store.ConnectOptions{Endpoints: endpoints, TLS: f.etcdTLS, User: c.GetUser(), Password: f.password, Log: log})
+	if err != nil {
+		stop()
+		return nil, nil, nil, err
+	}
+	return client, failed, func() {
+		if err := client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			log.Warn("etcd client", "error", err)
+		}
+		stop()
+	}, nil
+}
+
+// sessionRules: only agents have sessions; for which host they speak is in their certificate.
+func sessionRules(procedure string) []access.Role {
+	if strings.HasPrefix(procedure, "/"+apiv1connect.SessionServiceName+"/") {
+		return []access.Role{access.Agent}
+	}
+	return nil
+}
+
+func hostOf(ctx context.Context) (string, error) {
+	id, _ := access.From(ctx)
+	if id.Role != access.Agent {
+		return "", fmt.Errorf("%s is no agent", id)
+	}
+	return id.Name, nil
+}
+
+func newLog(c *apiv1.LogConfig, to io.Writer) *slog.Logger {
+	var level slog.Level
+	// Load has checked the word; what it does not know is info.
+	if err := level.UnmarshalText([]byte(c.GetLevel())); err != nil {
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.GetFormat() == "json" {
+		return slog.New(slog.NewJSONHandler(to, options))
+	}
+	return slog.New(slog.NewTextHandler(to, options))
+}
