@@ -20,13 +20,14 @@ const (
 	healthTimeout = 10 * time.Second
 )
 
-// serveHealth answers /livez, and /readyz as long as etcd does.
-func serveHealth(ctx context.Context, group *errgroup.Group, address string, st *store.Store, log *slog.Logger) error {
+// serveHealth answers /metrics, /livez, and /readyz as long as etcd does.
+func serveHealth(ctx context.Context, group *errgroup.Group, address string, st *store.Store, metrics http.Handler, log *slog.Logger) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -24,7 +23,9 @@ import (
 	"github.com/bordergw/bordergw/controller/audit"
 	"github.com/bordergw/bordergw/controller/availability"
 	"github.com/bordergw/bordergw/controller/config"
+	"github.com/bordergw/bordergw/controller/events"
 	"github.com/bordergw/bordergw/controller/hosts"
+	"github.com/bordergw/bordergw/controller/metrics"
 	"github.com/bordergw/bordergw/controller/model"
 	"github.com/bordergw/bordergw/controller/resource"
 	"github.com/bordergw/bordergw/controller/store"
@@ -80,12 +81,14 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	if err != nil {
 		return err
 	}
-	client, failed, closeStore, err := openEtcd(ctx, c.GetEtcd(), f, log)
+	etcd, err := store.OpenEtcd(ctx, c.GetEtcd().GetData(), store.ConnectOptions{
+		Endpoints: c.GetEtcd().GetEndpoints(), TLS: f.etcdTLS, User: c.GetEtcd().GetUser(), Password: f.password, Log: log,
+	})
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	st, err := store.Open(ctx, store.Options{Client: client, Prefix: c.GetEtcd().GetPrefix(), Index: model.Indexes, Log: log})
+	defer etcd.Close()
+	st, err := store.Open(ctx, store.Options{Client: etcd.Client, Prefix: c.GetEtcd().GetPrefix(), Index: model.Indexes, Log: log})
 	if err != nil {
 		return err
 	}
@@ -108,6 +111,7 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 		Store: st, Name: name, HostOf: hostOf, Register: hosts.Registrar(resources), Reveal: resources.Secret, Log: log,
 	})
 	defer sessions.Close()
+	resources.Counters = sessions.Counters
 	verdicts := availability.New(availability.Options{Store: st, Log: log})
 
 	listener, err := net.Listen("tcp", c.GetListen())
@@ -117,10 +121,11 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	defer listener.Close()
 	mux := http.NewServeMux()
 	(&api.Resources{Service: resources, Log: log}).Register(mux)
-	mux.Handle(apiv1connect.NewSessionServiceHandler(sessions, api.HandlerOptions(sessionRules, log)...))
+	mux.Handle(apiv1connect.NewFleetServiceHandler(&events.Service{Store: st}, api.HandlerOptions(readers(apiv1connect.FleetServiceName), log)...))
+	mux.Handle(apiv1connect.NewSessionServiceHandler(sessions, api.HandlerOptions(agents(apiv1connect.SessionServiceName), log)...))
 	handler := access.Authenticate(mux, c.GetAccess().GetTrustDomain(), f.tokens)
 
-	log.Info("starting", "version", info.Version, "listen", listener.Addr(), "etcd", client.Endpoints())
+	log.Info("starting", "version", info.Version, "listen", listener.Addr(), "etcd", etcd.Client.Endpoints())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return api.Serve(ctx, listener, f.tls, handler, log) })
 	group.Go(func() error { return verdicts.Run(ctx) })
@@ -138,12 +143,13 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-failed:
+		case err := <-etcd.Failed():
 			return fmt.Errorf("embedded etcd: %w", err)
 		}
 	})
 	if address := c.GetMetrics().GetListen(); address != "" {
-		if err := serveHealth(ctx, group, address, st, log); err != nil {
+		scrape := metrics.Handler(metrics.Sources{Store: st, Sessions: sessions.Stats, Transitions: verdicts.Transitions, Version: info.Version})
+		if err := serveHealth(ctx, group, address, st, scrape, log); err != nil {
 			listener.Close() // ends the API, which ends the group
 			return errors.Join(err, group.Wait())
 		}
@@ -156,37 +162,19 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	return err
 }
 
-// openEtcd connects to the cluster, or starts the member of this process.
-func openEtcd(ctx context.Context, c *apiv1.EtcdConfig, f files, log *slog.Logger) (*clientv3.Client, <-chan error, func(), error) {
-	endpoints := c.GetEndpoints()
-	var failed <-chan error
-	stop := func() {}
-	if len(endpoints) == 0 {
-		member, err := store.StartEmbedded(ctx, store.EmbeddedOptions{Dir: c.GetData(), Log: log})
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		endpoints, failed, stop = []string{member.Endpoint()}, member.Failed(), member.Close
-	}
-	client, err := store.Connect(store.ConnectOptions{Endpoints: endpoints, TLS: f.etcdTLS, User: c.GetUser(), Password: f.password, Log: log})
-	if err != nil {
-		stop()
-		return nil, nil, nil, err
-	}
-	return client, failed, func() {
-		if err := client.Close(); err != nil && !errors.Is(err, context.Canceled) {
-			log.Warn("etcd client", "error", err)
-		}
-		stop()
-	}, nil
-}
+// readers allows a service to those who may read.
+func readers(service string) access.Rules { return only(service, access.Operator, access.Viewer) }
 
-// sessionRules: only agents have sessions; for which host they speak is in their certificate.
-func sessionRules(procedure string) []access.Role {
-	if strings.HasPrefix(procedure, "/"+apiv1connect.SessionServiceName+"/") {
-		return []access.Role{access.Agent}
+// agents allows a service to agents; for which host one speaks is in its certificate.
+func agents(service string) access.Rules { return only(service, access.Agent) }
+
+func only(service string, roles ...access.Role) access.Rules {
+	return func(procedure string) []access.Role {
+		if strings.HasPrefix(procedure, "/"+service+"/") {
+			return roles
+		}
+		return nil
 	}
-	return nil
 }
 
 func hostOf(ctx context.Context) (string, error) {

@@ -5,10 +5,12 @@ package metrics
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/controller/fleet"
@@ -32,6 +34,11 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(&collector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
+}
+
+// Handler serves the metrics.
+func Handler(s Sources) http.Handler {
+	return promhttp.HandlerFor(NewRegistry(s), promhttp.HandlerOpts{})
 }
 
 type collector struct{ Sources }

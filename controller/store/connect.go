@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -44,4 +46,50 @@ func Connect(opts ConnectOptions) (*clientv3.Client, error) {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
 	return client, nil
+}
+
+// Etcd is what a controller keeps its records in: a cluster, or the member inside this process.
+type Etcd struct {
+	Client *clientv3.Client
+	member *Embedded
+	log    *slog.Logger
+}
+
+// OpenEtcd connects to the endpoints or, without any, starts an embedded member in a folder.
+func OpenEtcd(ctx context.Context, dir string, opts ConnectOptions) (*Etcd, error) {
+	e := &Etcd{log: opts.Log}
+	if len(opts.Endpoints) == 0 {
+		member, err := StartEmbedded(ctx, EmbeddedOptions{Dir: dir, Log: opts.Log})
+		if err != nil {
+			return nil, err
+		}
+		e.member, opts.Endpoints = member, []string{member.Endpoint()}
+	}
+	client, err := Connect(opts)
+	if err != nil {
+		if e.member != nil {
+			e.member.Close()
+		}
+		return nil, err
+	}
+	e.Client = client
+	return e, nil
+}
+
+// Failed delivers an error when the embedded member ends by itself; nothing ever for a cluster.
+func (e *Etcd) Failed() <-chan error {
+	if e.member == nil {
+		return nil
+	}
+	return e.member.Failed()
+}
+
+// Close ends the connection and the embedded member.
+func (e *Etcd) Close() {
+	if err := e.Client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		e.log.Warn("etcd client", "error", err)
+	}
+	if e.member != nil {
+		e.member.Close()
+	}
 }
