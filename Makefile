@@ -10,7 +10,7 @@ SUITES ?= bookworm trixie sid
 # Tests in the lab that passed with the same programs on the same system are not run again, unless FRESH is set.
 FRESHLY := $(if $(FRESH),-count=1)
 
-.PHONY: help build test test-unit test-rules test-lab test-matrix soak demo lint generate fmt fuzz cc clean
+.PHONY: help build test test-unit test-rules test-lab test-matrix demo lint generate fmt fuzz cc clean
 
 help: ## explain every target
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ help: ## explain every target
 build: ## build static bin/bordergw-agent and bin/bordergwctl
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 
-test: test-unit test-rules test-lab ## install what is missing and run every test but those of soak: unit tests with -race, then the scenarios on a real kernel
+test: test-unit test-rules test-lab ## install what is missing and run every test: unit tests with -race, then the scenarios on a real kernel
 
 test-unit: cc ## unit tests only, with the race detector
 	go vet ./...
@@ -40,9 +40,6 @@ test-matrix: ## the same with the daemons and kernels of Debian 12, Debian 13 an
 	@failed=; for s in $(SUITES); do \
 	  echo "== $$s"; go run ./test/suite -suite $$s $(FRESHLY) -timeout 60m -results $(RESULTS)/$$s || failed="$$failed $$s"; done; \
 	  [ -z "$$failed" ] || { echo "test-matrix: failed with$$failed"; exit 1; }
-
-soak: ## scenarios that are not steady yet: two ends that begin at once (docs/architecture.md)
-	go run ./test/suite -tags lab,soak -run TestVarietyBothBegin -results $(RESULTS) ./test/scenario
 
 demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
 	CGO_ENABLED=0 go build -o .cache/lab/demo ./test/demo

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -218,6 +219,21 @@ func (h *Host) MisleadPolicies(ifID uint32, spi int) int {
 	}
 	h.lab.must(err, "%s: mislead the policies of if_id %d", h.name, ifID)
 	return n
+}
+
+// XfrmSPIs lists the SPIs of the IPsec states of an if_id, those without keys left out, in decimal and sorted.
+func (h *Host) XfrmSPIs(ifID uint32) []int {
+	h.lab.t.Helper()
+	states, err := h.nl.XfrmStateList(netlink.FAMILY_ALL)
+	h.lab.must(err, "%s: list IPsec states", h.name)
+	var spis []int
+	for _, s := range states {
+		if uint32(s.Ifid) == ifID && (s.Aead != nil || s.Crypt != nil) {
+			spis = append(spis, s.Spi)
+		}
+	}
+	slices.Sort(spis)
+	return spis
 }
 
 // XfrmStat reads the host's /proc/net/xfrm_stat, which counts why packets of IPsec were dropped.

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,6 +47,49 @@ func TestMisledPolicyIsCured(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestOrphans: what a killed charon leaves in the kernel is removed when charon has been back for a while, and nothing else. A policy that leads
+// nowhere is put right without a probe, too.
+func TestOrphans(t *testing.T) {
+	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: "{mode: OFF}", Customer: wideWindow})
+	w.BothUp()
+	ifID := w.ifID(Tunnel1)
+	old := w.GatewayA.XfrmSPIs(ifID)
+	w.CharonA.Kill()
+	w.CharonA.Restart()
+	lab.Eventually(t, 2*startup, "charon's new SAs beside the old ones", func() error {
+		if n := len(w.GatewayA.XfrmSPIs(ifID)); n != 2*len(old) {
+			return fmt.Errorf("%d states", n)
+		}
+		return nil
+	})
+	w.Running(startup, Tunnel1+"=UP", Tunnel2+"=UP")
+	removed := lab.Eventually(t, 4*startup, "the orphans are gone", func() error {
+		now := w.GatewayA.XfrmSPIs(ifID)
+		for _, spi := range old {
+			if slices.Contains(now, spi) {
+				return fmt.Errorf("states %x, before %x", now, old)
+			}
+		}
+		return nil
+	})
+	if n := len(w.GatewayA.XfrmSPIs(ifID)); n != len(old) {
+		t.Errorf("%d states are left, not %d", n, len(old))
+	}
+	w.TrafficBothWays()
+	rekeys := w.tunnel(Tunnel1).Counters.Rekeys
+	if n := w.GatewayA.MisleadPolicies(ifID, 0x1234567); n == 0 {
+		t.Fatal("no policy to mislead")
+	}
+	cured := lab.Eventually(t, 2*startup, "the CHILD_SA is rekeyed", func() error {
+		if n := w.tunnel(Tunnel1).Counters.Rekeys; n == rekeys {
+			return fmt.Errorf("%d rekeys", n)
+		}
+		return nil
+	})
+	w.TrafficBothWays()
+	t.Logf("orphans removed after %v, a misled policy cured after %v", removed, cured)
 }
 
 // ifID is that of a tunnel's interface.
