@@ -21,6 +21,9 @@ import (
 // responder is established before the initiator has looked at its signature. One that comes up with the former key is kept, and replaced as
 // soon as the peer has the new one.
 
+// Tunnels of one host with the same remote identity share their keys in charon; while the key of one is replaced, another's may be what is signed
+// with. Rotating them one after the other avoids it.
+
 // proofTime is how long a peer has to refuse our signature.
 const proofTime = 5 * time.Second
 
@@ -129,13 +132,22 @@ func (d *Driver) rotate(t *tunnel, now time.Time) *action {
 		}
 		return &action{tunnel: t.name, keys: forgetFormer}
 	}
-	if sa := t.sas.ikes[t.rotation.candidate]; sa != nil && t.rotation.candidate != 0 {
-		if until := t.rotation.came.Add(proofTime); now.Before(until) {
-			d.plan.at(t, until)
-		} else {
+	switch sa := t.sas.ikes[t.rotation.candidate]; {
+	case t.rotation.candidate == 0:
+	case sa == nil:
+		t.rotation.candidate = 0
+	default:
+		until := t.rotation.came.Add(proofTime)
+		if !now.Before(until) {
 			d.prove(t, now)
 			return nil
 		}
+		d.plan.at(t, until)
+	}
+	if fresh, stale := t.sas.split(t.want); t.want.Initiate && t.attempt == nil && t.rotation.candidate == 0 && len(fresh) > 0 && len(stale) == 0 {
+		// Everything was replaced and the event that says with which key got lost.
+		t.sas.markStale(true)
+		return d.another(t, now)
 	}
 	switch {
 	case t.rotation.former && !t.given.keys.formerIsFirst:

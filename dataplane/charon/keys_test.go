@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bordergw/bordergw/dataplane/charon/charontest"
+	"github.com/bordergw/bordergw/dataplane/charon/vici"
 	"github.com/bordergw/bordergw/internal/secret"
 	"github.com/google/go-cmp/cmp"
 )
@@ -227,5 +228,25 @@ func TestKeyRotationEndsWithTheAgent(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		second.wantUp("a", 1)
+	})
+}
+
+// The event that tells of the new IKE_SA is lost: another one is made, which tells.
+func TestKeyRotationWithoutItsEvent(t *testing.T) {
+	var drop atomic.Bool
+	prepare := func(s *charontest.Server) {
+		s.Drop = func(event string, _ *vici.Message) bool { return event == "ike-updown" && drop.Swap(false) }
+	}
+	inBubble(t, Options{}, prepare, func(b *bench) {
+		tun := wanted("a")
+		b.apply("gw", tun)
+		b.pass(time.Minute)
+		drop.Store(true)
+		tun.PSK = secret.New("another-key")
+		b.apply("gw", tun)
+		b.pass(time.Minute)
+		if st := b.wantUp("a", 1); !st.KeyPending.IsZero() {
+			t.Errorf("the new key is still waited for: %+v", st)
+		}
 	})
 }
