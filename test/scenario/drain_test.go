@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,9 @@ func TestDrainStaticOneHost(t *testing.T) {
 	out, err := w.Ctl("drain", "tunnel", Tunnel1, "--timeout", "8s")
 	if err == nil || !strings.Contains(out, "TIMED_OUT") || !strings.Contains(out, "without BGP only the customer can turn its traffic") {
 		t.Errorf("while the customer uses it: %v\n%s", err, out)
+	}
+	if v := w.Availability(startup, "HIGHLY_AVAILABLE"); !slices.Contains(v.Reasons, "DRAINING") {
+		t.Errorf("verdict %+v", v)
 	}
 	before, _ := w.tunnelPackets()
 	lab.Consistently(t, 3*time.Second, "nothing leaves over the drained tunnel", func() error {

@@ -15,6 +15,8 @@ import (
 // TestHitlessChanges: keys, proposals, lifetimes and DPD change, and SAs are rekeyed, under 100 echoes a second. Rekeyings lose nothing. A change
 // that needs new IKE_SAs may lose what the customer sends with the new SA before our charon has processed the answer that brings it:
 // a responder uses its SAs at once (RFC 7296 §1.2 allows it), so that is a round trip and the time charon needs.
+//
+//lab:alone
 func TestHitlessChanges(t *testing.T) {
 	const renewed = 15
 	d := &device{name: "site", mayLose: true, customer: func(c *lab.CustomerTunnel) {
@@ -46,21 +48,23 @@ func TestHitlessChanges(t *testing.T) {
 		may   int
 		same  bool // the IKE_SA stays, the CHILD_SA or nothing is replaced
 		after func() error
+		// figure, if set, is the name under which the suite prints what the step cost.
+		figure string
 	}{
 		{name: "CHILD rekey", do: func() { swanctl("--rekey", "--child", "bgw-site") }, same: true},
 		{name: "IKE rekey", do: func() { swanctl("--rekey", "--ike", "bgw-site") }},
 		{name: "ESP proposals", do: spec("esp: {proposals: [aes128gcm16-ecp256]}"), may: renewed, same: true,
-			after: func() error { return d.suite("AES_GCM_16-128") }},
-		{name: "IKE proposals", do: spec("ike: {proposals: [aes128gcm16-prfsha256-ecp256]}"), may: renewed},
+			after: func() error { return d.suite("AES_GCM_16-128") }, figure: "change of ESP proposals"},
+		{name: "IKE proposals", do: spec("ike: {proposals: [aes128gcm16-prfsha256-ecp256]}"), may: renewed, figure: "change of IKE proposals"},
 		{name: "lifetimes", do: spec("ike: {lifetime: 7200s}\nesp: {lifetime: 1800s}"), may: renewed},
 		{name: "DPD", do: spec("dpd: {interval: 5s, timeout: 20s}"), may: renewed},
 		{name: "key, the cloud first", do: apply(func() { d.psk = "a-second-key-of-site" }), may: renewed, same: true,
 			after: func() error { return d.condition("KEY_ROTATION", true) }},
 		{name: "key, the customer second", do: func() { customerKey("a-second-key-of-site") }, may: renewed,
-			after: func() error { return d.condition("KEY_ROTATION", false) }},
+			after: func() error { return d.condition("KEY_ROTATION", false) }, figure: "PSK rotation, the cloud first"},
 		{name: "key, the customer first", do: func() { customerKey("a-third-key-of-site") }, same: true},
 		{name: "key, the cloud second", do: apply(func() { d.psk = "a-third-key-of-site" }), may: renewed,
-			after: func() error { return d.condition("KEY_ROTATION", false) }},
+			after: func() error { return d.condition("KEY_ROTATION", false) }, figure: "PSK rotation, the customer first"},
 	} {
 		d.settle()
 		since, before := d.status().Since, d.charonIKE()
@@ -88,6 +92,9 @@ func TestHitlessChanges(t *testing.T) {
 		}
 		s, st := ping.Stop(), d.status()
 		t.Logf("%s: %d sent, %d lost, longest gap %v", step.name, s.Sent, s.Lost, s.LongestGap.Round(time.Millisecond))
+		if step.figure != "" {
+			measured(step.figure, s)
+		}
 		if s.Lost > step.may {
 			t.Errorf("%s: lost echoes %v", step.name, s.LostSeqs)
 		}

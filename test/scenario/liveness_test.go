@@ -19,6 +19,8 @@ func wideWindow(c *lab.CustomerTunnel) { c.ChildExtra = "replay_window = 1024" }
 const limit = 3 * time.Second / 2
 
 // TestDPDAlone: without a probe a dead peer is known when its tunnel's own DPD timeout is over, and not later.
+//
+//lab:alone
 func TestDPDAlone(t *testing.T) {
 	const timeout = 15 * time.Second
 	const dpd = "dpd: {interval: 5s, timeout: 15s}"
@@ -31,6 +33,7 @@ func TestDPDAlone(t *testing.T) {
 	w.TrafficBothWays()
 	stats := ping.Stop()
 	t.Logf("DOWN after %v; ping %v", down, stats)
+	measured("peer killed, DPD alone, timeout 15 s", stats)
 	st := w.tunnel(Tunnel1)
 	if st.Counters.Failures["DPD_TIMEOUT"] != 1 {
 		t.Errorf("failures %v", st.Counters.Failures)
@@ -48,6 +51,8 @@ func TestDPDAlone(t *testing.T) {
 }
 
 // TestPeerKilledFastProbe: with a probe of 300 ms the loss of a router costs less than a second.
+//
+//lab:alone
 func TestPeerKilledFastProbe(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: fast, Customer: wideWindow})
 	w.BothUp()
@@ -56,6 +61,7 @@ func TestPeerKilledFastProbe(t *testing.T) {
 	down := w.Running(startup, Tunnel1+"=DOWN:PROBE_FAILED", Tunnel2+"=UP")
 	stats := ping.Stop()
 	t.Logf("DOWN after %v; ping %v", down, stats)
+	measured("peer killed, probe 300 ms x 3", stats)
 	if stats.Lost == 0 || stats.LongestGap > limit {
 		t.Errorf("the longest gap was %v", stats)
 	}
@@ -63,6 +69,8 @@ func TestPeerKilledFastProbe(t *testing.T) {
 
 // TestOneWayBlackHole: ESP is lost in one direction only while IKE passes, so both ends' DPD is content. The probe sees it, and the tunnel is
 // back when the path is.
+//
+//lab:alone
 func TestOneWayBlackHole(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: fast, Customer: wideWindow})
 	w.BothUp()
@@ -76,6 +84,9 @@ func TestOneWayBlackHole(t *testing.T) {
 		down := w.Running(startup, Tunnel1+"=DOWN:PROBE_FAILED", Tunnel2+"=UP")
 		stats := ping.Stop()
 		t.Logf("ESP lost %s: DOWN after %v; ping %v", d.name, down, stats)
+		if d.dst == lab.Customer1 {
+			measured("one-way black hole, probe 300 ms x 3", stats)
+		}
 		if stats.LongestGap > limit {
 			t.Errorf("ESP lost %s: the longest gap was %v", d.name, stats.LongestGap)
 		}
