@@ -76,15 +76,24 @@ func (f *folder) Run(ctx context.Context, emit func(*apiv1.Set)) error {
 	}
 }
 
-// read returns the set when it is good and new.
-func (f *folder) read() *apiv1.Set {
+func (f *folder) options() manifest.LoadOptions {
 	options := manifest.LoadOptions{Underlay: "eth0", Owns: func(a netip.Addr) bool {
 		return a == netip.MustParseAddr("198.51.100.1") || a == netip.MustParseAddr("198.51.100.2")
 	}}
 	if f.mlkem != nil {
 		options.MLKEM = f.mlkem()
 	}
-	set, findings := manifest.Load(f.dir, options)
+	return options
+}
+
+// parse reads files that are not in the folder.
+func (f *folder) parse(files []manifest.File) (*apiv1.Set, []*apiv1.Finding, *manifest.Positions) {
+	return manifest.Parse(f.dir, files, f.options())
+}
+
+// read returns the set when it is good and new.
+func (f *folder) read() *apiv1.Set {
+	set, findings := manifest.Load(f.dir, f.options())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if set != nil && f.last != nil {

@@ -95,7 +95,7 @@ func (w *world) start() {
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.agent = New(Options{
-		Version: "test", State: w.state, Source: w.folder, Log: log, MaxBGPRoutes: 300,
+		Version: "test", State: w.state, Parse: w.folder.parse, Source: w.folder, Log: log, MaxBGPRoutes: 300,
 		XfrmStat:      w.xfrmStat,
 		CharonChanged: func(charon.Capabilities) { w.folder.reread() },
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
