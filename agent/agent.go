@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bordergw/bordergw/agent/events"
 	"github.com/bordergw/bordergw/agent/local"
 	"github.com/bordergw/bordergw/agent/plan"
 	"github.com/bordergw/bordergw/agent/status"
@@ -111,7 +112,8 @@ type Agent struct {
 	charonSeen chan struct{}
 	seenOnce   sync.Once
 	// can is what charon could do when it was last looked at. It belongs to the goroutine of charon's events.
-	can charon.Capabilities
+	can  charon.Capabilities
+	ring *events.Ring
 	// local holds what operators changed on this host; localChanged says that plans have to follow.
 	local        *local.Keeper
 	localChanged chan struct{}
@@ -140,9 +142,10 @@ func New(opts Options) *Agent {
 	a.orphans = &orphans{list: opts.Drivers.Link.IPsec, remove: opts.Drivers.Link.RemoveIPsec, known: opts.Drivers.Charon.Known,
 		misled: opts.Drivers.Charon.Rewrite, ours: plan.OwnIfID, now: time.Now, log: opts.Log}
 	a.xfrm = &xfrm{tunnels: opts.Drivers.Link.SAErrors, host: opts.XfrmStat, log: opts.Log}
+	a.ring = events.New(a.host.Name, events.Length)
 	a.local = a.newKeeper()
 	a.host.Local = a.local.Of
-	a.publisher = newPublisher(a.hostView)
+	a.publisher = newPublisher(a.hostView, a.ring.Publish)
 	a.carriers = &carriers{list: opts.Drivers.Link.Carrying, now: time.Now, log: opts.Log}
 	a.wire = &wire{read: opts.Drivers.Firewall.Wire, log: opts.Log}
 	return a

@@ -17,6 +17,7 @@ func (a *Agent) newKeeper() *local.Keeper {
 	return local.New(local.Options{
 		File: local.NewFile(a.opts.State), Log: a.log, Forwarded: a.forwarded,
 		View: func() *status.View { return a.View() },
+		Told: a.toldLocal,
 		Changed: func() {
 			select {
 			case a.localChanged <- struct{}{}:
@@ -24,6 +25,19 @@ func (a *Agent) newKeeper() *local.Keeper {
 			}
 		},
 	})
+}
+
+// toldLocal makes events of what operators do.
+func (a *Agent) toldLocal(p *apiv1.DrainProgress, c *apiv1.LocalChange) {
+	e := &apiv1.Event{Type: apiv1.EventDrainStage, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, p.GetTunnel()), New: p.GetStage(),
+		Message: p.GetMessage()}
+	if p.GetStage() == "" {
+		e.Type, e.New = apiv1.EventLocalChange, c.GetState()
+		if c.GetBy() != "" {
+			e.Message = "by " + c.GetBy()
+		}
+	}
+	a.ring.Publish(e)
 }
 
 // forwarded is what the firewall counts, by tunnel.

@@ -24,16 +24,21 @@ type publisher struct {
 	fragments map[string]fragment
 	// newer is closed when the next view has been published.
 	newer chan struct{}
+	// tell takes the events between what was put and what was before; it does not wait.
+	tell func(*apiv1.Event)
 }
 
-func newPublisher(host func() *apiv1.GetHostResponse) *publisher {
-	p := &publisher{host: host, kick: make(chan struct{}, 1), newer: make(chan struct{}), fragments: map[string]fragment{}}
+func newPublisher(host func() *apiv1.GetHostResponse, tell func(*apiv1.Event)) *publisher {
+	p := &publisher{host: host, tell: tell, kick: make(chan struct{}, 1), newer: make(chan struct{}), fragments: map[string]fragment{}}
 	p.publish()
 	return p
 }
 
 func (p *publisher) put(gateway string, f fragment) {
 	p.mu.Lock()
+	for _, e := range happened(p.fragments[gateway], f) {
+		p.tell(e)
+	}
 	p.fragments[gateway] = f
 	p.mu.Unlock()
 	p.poke()
@@ -41,6 +46,9 @@ func (p *publisher) put(gateway string, f fragment) {
 
 func (p *publisher) drop(gateway string) {
 	p.mu.Lock()
+	for _, t := range p.fragments[gateway].tunnels {
+		p.tell(&apiv1.Event{Type: apiv1.EventTunnelGone, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, t.GetName())})
+	}
 	delete(p.fragments, gateway)
 	p.mu.Unlock()
 	p.poke()
@@ -85,6 +93,13 @@ func (p *publisher) publish() {
 	slices.SortFunc(v.Tunnels, func(a, b *apiv1.VPNTunnel) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var before *apiv1.GetHostResponse
+	if old := p.view.Load(); old != nil {
+		before = old.Host
+	}
+	for _, e := range hostEvents(before, v.Host) {
+		p.tell(e)
+	}
 	p.view.Store(v)
 	close(p.newer)
 	p.newer = make(chan struct{})

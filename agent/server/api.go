@@ -20,11 +20,11 @@ import (
 const maxRequest = 64 << 20
 
 // APIHandler returns the handler of AgentService in the gRPC, gRPC-Web and Connect protocols; Connect takes plain JSON in a POST, and
-// in a GET. view returns the newest published View; while it returns nil every question answers with the code unavailable. control
-// and planner may be nil: then nothing can be changed or planned.
-func APIHandler(view func() *status.View, control Control, planner Planner) http.Handler {
+// in a GET. view returns the newest published View; while it returns nil every question answers with the code unavailable. control,
+// planner and teller may be nil: then nothing can be changed, planned or watched.
+func APIHandler(view func() *status.View, control Control, planner Planner, teller Teller) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(apiv1connect.NewAgentServiceHandler(&api{view: view, control: control, planner: planner},
+	mux.Handle(apiv1connect.NewAgentServiceHandler(&api{view: view, control: control, planner: planner, teller: teller},
 		connect.WithReadMaxBytes(maxRequest)))
 	return withoutDeadlines(mux)
 }
@@ -34,6 +34,7 @@ type api struct {
 	view    func() *status.View
 	control Control
 	planner Planner
+	teller  Teller
 }
 
 var _ apiv1connect.AgentServiceHandler = (*api)(nil)

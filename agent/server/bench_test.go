@@ -48,7 +48,7 @@ func BenchmarkListTunnels1000(b *testing.B) {
 			},
 		})
 	}
-	handler := server.APIHandler(func() *status.View { return v }, nil, nil)
+	handler := server.APIHandler(func() *status.View { return v }, nil, nil, nil)
 	for _, encoding := range []struct{ name, body string }{{"json", "{}"}, {"proto", ""}} {
 		b.Run(encoding.name, func(b *testing.B) {
 			b.ReportAllocs()

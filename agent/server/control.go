@@ -26,6 +26,12 @@ type Planner interface {
 	Plan(files []manifest.File) (*apiv1.PlanResponse, error)
 }
 
+// Teller tells what has happened and what happens. *agent.Agent is one. Its errors are *local.Error, or those of ctx and send.
+type Teller interface {
+	WatchEvents(ctx context.Context, req *apiv1.WatchEventsRequest, send func(*apiv1.Event) error) error
+	WatchLog(ctx context.Context, req *apiv1.WatchLogRequest, send func(*apiv1.LogEntry) error) error
+}
+
 var _ Control = (*local.Keeper)(nil)
 
 func (a *api) Change(ctx context.Context, req *apiv1.ChangeRequest) (*apiv1.ChangeResponse, error) {
@@ -61,6 +67,20 @@ func (a *api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespon
 	return resp, nil
 }
 
+func (a *api) WatchEvents(ctx context.Context, req *apiv1.WatchEventsRequest, stream *connect.ServerStream[apiv1.Event]) error {
+	if a.teller == nil {
+		return connect.NewError(connect.CodeUnimplemented, errors.New("this agent tells no events"))
+	}
+	return coded(a.teller.WatchEvents(ctx, req, stream.Send))
+}
+
+func (a *api) WatchLog(ctx context.Context, req *apiv1.WatchLogRequest, stream *connect.ServerStream[apiv1.LogEntry]) error {
+	if a.teller == nil {
+		return connect.NewError(connect.CodeUnimplemented, errors.New("this agent tells no logs"))
+	}
+	return coded(a.teller.WatchLog(ctx, req, stream.Send))
+}
+
 // ready says why nothing can be changed yet: what tunnels there are is known with the first full apply.
 func (a *api) ready() error {
 	if a.control == nil {
@@ -77,7 +97,7 @@ func coded(err error) error {
 	refusal, ok := errors.AsType[*local.Error](err)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return connect.NewError(connect.CodeUnavailable, errors.New("the agent ends; a drain goes on when it is back"))
+		return connect.NewError(connect.CodeUnavailable, errors.New("the agent ends; what was begun goes on when it is back"))
 	case !ok:
 		return err
 	}
@@ -91,7 +111,8 @@ func coded(err error) error {
 // withoutDeadlines lets streams last: they end when their work does, when the client leaves, or with the server.
 func withoutDeadlines(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == apiv1connect.AgentServiceDrainProcedure {
+		switch r.URL.Path {
+		case apiv1connect.AgentServiceDrainProcedure, apiv1connect.AgentServiceWatchEventsProcedure, apiv1connect.AgentServiceWatchLogProcedure:
 			c := http.NewResponseController(w)
 			// A connection that cannot do without deadlines keeps them, and the stream ends early.
 			_ = errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{}))

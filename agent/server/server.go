@@ -35,6 +35,8 @@ type Config struct {
 	Control Control
 	// Planner tells what manifests would change; nil when nobody can.
 	Planner Planner
+	// Teller tells events and logs; nil when nobody can.
+	Teller Teller
 	// Metrics serves the metrics.
 	Metrics http.Handler
 	// Log gets faults of connections at debug level.
@@ -49,7 +51,7 @@ type Server struct {
 
 // New returns a Server; it does nothing before Serve.
 func New(c Config) *Server {
-	return &Server{api: APIHandler(c.View, c.Control, c.Planner), health: HealthHandler(c.View, c.Metrics), log: c.Log}
+	return &Server{api: APIHandler(c.View, c.Control, c.Planner, c.Teller), health: HealthHandler(c.View, c.Metrics), log: c.Log}
 }
 
 // Serve answers on both listeners until ctx ends, then lets running requests finish for at most three seconds, and returns nil. It

@@ -29,6 +29,8 @@ type tunnelRecord struct {
 	lastUp   time.Time
 	previous Judgement
 	log      []*apiv1.LogEntry
+	// appended counts all entries there ever were.
+	appended uint64
 }
 
 type connectionRecord struct {
@@ -113,6 +115,7 @@ func (r *tunnelRecord) append(at time.Time, message string) {
 		r.log = slices.Clone(r.log[len(r.log)-logLength+1:])
 	}
 	r.log = append(r.log, &apiv1.LogEntry{Time: stamp(at), Message: message})
+	r.appended++
 }
 
 // Log adds a line to a tunnel's negotiation log. The line must hold no secrets.
@@ -130,6 +133,22 @@ func (t *Tracker) Logs(tunnel string) []*apiv1.LogEntry {
 		return slices.Clone(r.log)
 	}
 	return nil
+}
+
+// LogAfter returns what was added to a tunnel's log since there were that many entries in all, as far as it is still there, and how many
+// there are now. It says false when the tunnel is not known.
+func (t *Tracker) LogAfter(tunnel string, count uint64) ([]*apiv1.LogEntry, uint64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.tunnels[tunnel]
+	if !ok {
+		return nil, 0, false
+	}
+	if count > r.appended {
+		count = 0 // another tunnel of that name
+	}
+	fresh := min(r.appended-count, uint64(len(r.log)))
+	return slices.Clone(r.log[uint64(len(r.log))-fresh:]), r.appended, true
 }
 
 // Connection sets the since-time of a connection's verdict: when the verdict or its reasons last changed.

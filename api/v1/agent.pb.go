@@ -1550,6 +1550,252 @@ func (x *FieldChange) GetMessage() string {
 	return ""
 }
 
+type WatchEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many of the events before now come first.
+	Last uint32 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
+	// Go on with what happens; else the stream ends after the last ones.
+	Follow        bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsRequest) Reset() {
+	*x = WatchEventsRequest{}
+	mi := &file_api_v1_agent_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsRequest) ProtoMessage() {}
+
+func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WatchEventsRequest) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *WatchEventsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+// Event is something that happened on the host.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts from 1 with the start of the agent.
+	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Time     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// A word of the closed set in events.go.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Host string `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	// Kind/name of what it is about.
+	Object string `protobuf:"bytes,5,opt,name=object,proto3" json:"object,omitempty"`
+	// Which of its layers or fields, where there are several.
+	Field string `protobuf:"bytes,6,opt,name=field,proto3" json:"field,omitempty"`
+	Old   string `protobuf:"bytes,7,opt,name=old,proto3" json:"old,omitempty"`
+	New   string `protobuf:"bytes,8,opt,name=new,proto3" json:"new,omitempty"`
+	// Why, a word of a closed set; and one sentence for people.
+	Reason  string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	// How many events before this one were lost because the reader was too slow.
+	Dropped       uint64 `protobuf:"varint,11,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_api_v1_agent_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Event) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Event) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Event) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Event) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Event) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Event) GetOld() string {
+	if x != nil {
+		return x.Old
+	}
+	return ""
+}
+
+func (x *Event) GetNew() string {
+	if x != nil {
+		return x.New
+	}
+	return ""
+}
+
+func (x *Event) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Event) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Event) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+type WatchLogRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// Entries before are left out; unset: all that there are.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLogRequest) Reset() {
+	*x = WatchLogRequest{}
+	mi := &file_api_v1_agent_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLogRequest) ProtoMessage() {}
+
+func (x *WatchLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_agent_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLogRequest.ProtoReflect.Descriptor instead.
+func (*WatchLogRequest) Descriptor() ([]byte, []int) {
+	return file_api_v1_agent_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *WatchLogRequest) GetTunnel() string {
+	if x != nil {
+		return x.Tunnel
+	}
+	return ""
+}
+
+func (x *WatchLogRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WatchLogRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
 var File_api_v1_agent_proto protoreflect.FileDescriptor
 
 const file_api_v1_agent_proto_rawDesc = "" +
@@ -1663,7 +1909,27 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x03old\x18\x02 \x01(\tR\x03old\x12\x10\n" +
 	"\x03new\x18\x03 \x01(\tR\x03new\x12\x16\n" +
 	"\x06impact\x18\x04 \x01(\tR\x06impact\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xde\x05\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"@\n" +
+	"\x12WatchEventsRequest\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\rR\x04last\x12\x16\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\"\x99\x02\n" +
+	"\x05Event\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x16\n" +
+	"\x06object\x18\x05 \x01(\tR\x06object\x12\x14\n" +
+	"\x05field\x18\x06 \x01(\tR\x05field\x12\x10\n" +
+	"\x03old\x18\a \x01(\tR\x03old\x12\x10\n" +
+	"\x03new\x18\b \x01(\tR\x03new\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\n" +
+	" \x01(\tR\amessage\x12\x18\n" +
+	"\adropped\x18\v \x01(\x04R\adropped\"s\n" +
+	"\x0fWatchLogRequest\x12\x16\n" +
+	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow2\xf1\x06\n" +
 	"\fAgentService\x12I\n" +
 	"\aGetHost\x12\x1b.bordergw.v1.GetHostRequest\x1a\x1c.bordergw.v1.GetHostResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\fListGateways\x12 .bordergw.v1.ListGatewaysRequest\x1a!.bordergw.v1.ListGatewaysResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -1673,7 +1939,9 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"ListRoutes\x12\x1e.bordergw.v1.ListRoutesRequest\x1a\x1f.bordergw.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12F\n" +
 	"\x06Change\x12\x1a.bordergw.v1.ChangeRequest\x1a\x1b.bordergw.v1.ChangeResponse\"\x03\x90\x02\x02\x12@\n" +
-	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01\x12@\n" +
+	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01\x12I\n" +
+	"\vWatchEvents\x12\x1f.bordergw.v1.WatchEventsRequest\x1a\x12.bordergw.v1.Event\"\x03\x90\x02\x010\x01\x12F\n" +
+	"\bWatchLog\x12\x1c.bordergw.v1.WatchLogRequest\x1a\x15.bordergw.v1.LogEntry\"\x03\x90\x02\x010\x01\x12@\n" +
 	"\x04Plan\x12\x18.bordergw.v1.PlanRequest\x1a\x19.bordergw.v1.PlanResponse\"\x03\x90\x02\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
@@ -1688,7 +1956,7 @@ func file_api_v1_agent_proto_rawDescGZIP() []byte {
 	return file_api_v1_agent_proto_rawDescData
 }
 
-var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_api_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_api_v1_agent_proto_goTypes = []any{
 	(*GetHostRequest)(nil),          // 0: bordergw.v1.GetHostRequest
 	(*GetHostResponse)(nil),         // 1: bordergw.v1.GetHostResponse
@@ -1715,69 +1983,78 @@ var file_api_v1_agent_proto_goTypes = []any{
 	(*PlanResponse)(nil),            // 22: bordergw.v1.PlanResponse
 	(*PlannedChange)(nil),           // 23: bordergw.v1.PlannedChange
 	(*FieldChange)(nil),             // 24: bordergw.v1.FieldChange
-	nil,                             // 25: bordergw.v1.GetHostResponse.XfrmErrorsEntry
-	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
-	(*Condition)(nil),               // 27: bordergw.v1.Condition
-	(*LocalChange)(nil),             // 28: bordergw.v1.LocalChange
-	(*BorderGateway)(nil),           // 29: bordergw.v1.BorderGateway
-	(*VPNConnection)(nil),           // 30: bordergw.v1.VPNConnection
-	(*CustomerGateway)(nil),         // 31: bordergw.v1.CustomerGateway
-	(*VPNTunnel)(nil),               // 32: bordergw.v1.VPNTunnel
-	(*LogEntry)(nil),                // 33: bordergw.v1.LogEntry
-	(*Route)(nil),                   // 34: bordergw.v1.Route
-	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
+	(*WatchEventsRequest)(nil),      // 25: bordergw.v1.WatchEventsRequest
+	(*Event)(nil),                   // 26: bordergw.v1.Event
+	(*WatchLogRequest)(nil),         // 27: bordergw.v1.WatchLogRequest
+	nil,                             // 28: bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
+	(*Condition)(nil),               // 30: bordergw.v1.Condition
+	(*LocalChange)(nil),             // 31: bordergw.v1.LocalChange
+	(*BorderGateway)(nil),           // 32: bordergw.v1.BorderGateway
+	(*VPNConnection)(nil),           // 33: bordergw.v1.VPNConnection
+	(*CustomerGateway)(nil),         // 34: bordergw.v1.CustomerGateway
+	(*VPNTunnel)(nil),               // 35: bordergw.v1.VPNTunnel
+	(*LogEntry)(nil),                // 36: bordergw.v1.LogEntry
+	(*Route)(nil),                   // 37: bordergw.v1.Route
+	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
 }
 var file_api_v1_agent_proto_depIdxs = []int32{
 	2,  // 0: bordergw.v1.GetHostResponse.source:type_name -> bordergw.v1.SourceStatus
-	26, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
-	27, // 2: bordergw.v1.GetHostResponse.conditions:type_name -> bordergw.v1.Condition
-	28, // 3: bordergw.v1.GetHostResponse.local:type_name -> bordergw.v1.LocalChange
-	25, // 4: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
-	26, // 5: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
+	29, // 1: bordergw.v1.GetHostResponse.started:type_name -> google.protobuf.Timestamp
+	30, // 2: bordergw.v1.GetHostResponse.conditions:type_name -> bordergw.v1.Condition
+	31, // 3: bordergw.v1.GetHostResponse.local:type_name -> bordergw.v1.LocalChange
+	28, // 4: bordergw.v1.GetHostResponse.xfrm_errors:type_name -> bordergw.v1.GetHostResponse.XfrmErrorsEntry
+	29, // 5: bordergw.v1.SourceStatus.accepted:type_name -> google.protobuf.Timestamp
 	3,  // 6: bordergw.v1.SourceStatus.findings:type_name -> bordergw.v1.Finding
-	26, // 7: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
-	26, // 8: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
-	26, // 9: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
-	29, // 10: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
+	29, // 7: bordergw.v1.SourceStatus.refused:type_name -> google.protobuf.Timestamp
+	29, // 8: bordergw.v1.SourceStatus.disconnected:type_name -> google.protobuf.Timestamp
+	29, // 9: bordergw.v1.SourceStatus.from_disk:type_name -> google.protobuf.Timestamp
+	32, // 10: bordergw.v1.ListGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
 	8,  // 11: bordergw.v1.ListConnectionsResponse.items:type_name -> bordergw.v1.ConnectionView
-	30, // 12: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
-	31, // 13: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	32, // 14: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
-	32, // 15: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
-	32, // 16: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
-	33, // 17: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
-	34, // 18: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
+	33, // 12: bordergw.v1.ConnectionView.connection:type_name -> bordergw.v1.VPNConnection
+	34, // 13: bordergw.v1.ConnectionView.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	35, // 14: bordergw.v1.ConnectionView.tunnels:type_name -> bordergw.v1.VPNTunnel
+	35, // 15: bordergw.v1.ListTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
+	35, // 16: bordergw.v1.GetTunnelResponse.tunnel:type_name -> bordergw.v1.VPNTunnel
+	36, // 17: bordergw.v1.GetTunnelResponse.log:type_name -> bordergw.v1.LogEntry
+	37, // 18: bordergw.v1.ListRoutesResponse.items:type_name -> bordergw.v1.Route
 	17, // 19: bordergw.v1.ChangeResponse.tunnels:type_name -> bordergw.v1.ChangedTunnel
-	28, // 20: bordergw.v1.ChangedTunnel.local:type_name -> bordergw.v1.LocalChange
-	35, // 21: bordergw.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	26, // 22: bordergw.v1.DrainProgress.time:type_name -> google.protobuf.Timestamp
+	31, // 20: bordergw.v1.ChangedTunnel.local:type_name -> bordergw.v1.LocalChange
+	38, // 21: bordergw.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	29, // 22: bordergw.v1.DrainProgress.time:type_name -> google.protobuf.Timestamp
 	21, // 23: bordergw.v1.PlanRequest.files:type_name -> bordergw.v1.ManifestFile
 	3,  // 24: bordergw.v1.PlanResponse.findings:type_name -> bordergw.v1.Finding
 	23, // 25: bordergw.v1.PlanResponse.changes:type_name -> bordergw.v1.PlannedChange
 	24, // 26: bordergw.v1.PlannedChange.fields:type_name -> bordergw.v1.FieldChange
-	0,  // 27: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
-	4,  // 28: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
-	6,  // 29: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
-	9,  // 30: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
-	11, // 31: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
-	13, // 32: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
-	15, // 33: bordergw.v1.AgentService.Change:input_type -> bordergw.v1.ChangeRequest
-	18, // 34: bordergw.v1.AgentService.Drain:input_type -> bordergw.v1.DrainRequest
-	20, // 35: bordergw.v1.AgentService.Plan:input_type -> bordergw.v1.PlanRequest
-	1,  // 36: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
-	5,  // 37: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
-	7,  // 38: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
-	10, // 39: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
-	12, // 40: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
-	14, // 41: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
-	16, // 42: bordergw.v1.AgentService.Change:output_type -> bordergw.v1.ChangeResponse
-	19, // 43: bordergw.v1.AgentService.Drain:output_type -> bordergw.v1.DrainProgress
-	22, // 44: bordergw.v1.AgentService.Plan:output_type -> bordergw.v1.PlanResponse
-	36, // [36:45] is the sub-list for method output_type
-	27, // [27:36] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 27: bordergw.v1.Event.time:type_name -> google.protobuf.Timestamp
+	29, // 28: bordergw.v1.WatchLogRequest.since:type_name -> google.protobuf.Timestamp
+	0,  // 29: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
+	4,  // 30: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
+	6,  // 31: bordergw.v1.AgentService.ListConnections:input_type -> bordergw.v1.ListConnectionsRequest
+	9,  // 32: bordergw.v1.AgentService.ListTunnels:input_type -> bordergw.v1.ListTunnelsRequest
+	11, // 33: bordergw.v1.AgentService.GetTunnel:input_type -> bordergw.v1.GetTunnelRequest
+	13, // 34: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
+	15, // 35: bordergw.v1.AgentService.Change:input_type -> bordergw.v1.ChangeRequest
+	18, // 36: bordergw.v1.AgentService.Drain:input_type -> bordergw.v1.DrainRequest
+	25, // 37: bordergw.v1.AgentService.WatchEvents:input_type -> bordergw.v1.WatchEventsRequest
+	27, // 38: bordergw.v1.AgentService.WatchLog:input_type -> bordergw.v1.WatchLogRequest
+	20, // 39: bordergw.v1.AgentService.Plan:input_type -> bordergw.v1.PlanRequest
+	1,  // 40: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
+	5,  // 41: bordergw.v1.AgentService.ListGateways:output_type -> bordergw.v1.ListGatewaysResponse
+	7,  // 42: bordergw.v1.AgentService.ListConnections:output_type -> bordergw.v1.ListConnectionsResponse
+	10, // 43: bordergw.v1.AgentService.ListTunnels:output_type -> bordergw.v1.ListTunnelsResponse
+	12, // 44: bordergw.v1.AgentService.GetTunnel:output_type -> bordergw.v1.GetTunnelResponse
+	14, // 45: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
+	16, // 46: bordergw.v1.AgentService.Change:output_type -> bordergw.v1.ChangeResponse
+	19, // 47: bordergw.v1.AgentService.Drain:output_type -> bordergw.v1.DrainProgress
+	26, // 48: bordergw.v1.AgentService.WatchEvents:output_type -> bordergw.v1.Event
+	36, // 49: bordergw.v1.AgentService.WatchLog:output_type -> bordergw.v1.LogEntry
+	22, // 50: bordergw.v1.AgentService.Plan:output_type -> bordergw.v1.PlanResponse
+	40, // [40:51] is the sub-list for method output_type
+	29, // [29:40] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_agent_proto_init() }
@@ -1793,7 +2070,7 @@ func file_api_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_agent_proto_rawDesc), len(file_api_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -82,7 +82,7 @@ func serve(ctx context.Context, c *apiv1.AgentConfig, info bgwversion.Info, stde
 			BFD:      bfd.New(bfd.Options{Log: log}),
 		},
 	})
-	srv := server.New(server.Config{View: a.View, Control: a.Local(), Planner: a, Metrics: metrics.Handler(a.View, info), Log: log})
+	srv := server.New(server.Config{View: a.View, Control: a.Local(), Planner: a, Teller: a, Metrics: metrics.Handler(a.View, info), Log: log})
 
 	log.Info("starting", "version", info.Version, "host", host.Name, "addresses", host.Addresses)
 	group, ctx := errgroup.WithContext(ctx)

@@ -154,8 +154,14 @@ func TestGolden(t *testing.T) {
 // golden compares the transcript of a command with a file.
 func golden(t *testing.T, name, args string, r outcome) {
 	t.Helper()
+	goldenIn(t, "testdata", name, args, r)
+}
+
+// goldenIn is golden for tests that run in another folder.
+func goldenIn(t *testing.T, testdata, name, args string, r outcome) {
+	t.Helper()
 	transcript := fmt.Sprintf("$ bordergwctl %s\nexit code %d\n--- stdout\n%s--- stderr\n%s", args, r.code, r.stdout, r.stderr)
-	path := filepath.Join("testdata", name+".golden")
+	path := filepath.Join(testdata, name+".golden")
 	if *update {
 		if err := os.WriteFile(path, []byte(transcript), 0o644); err != nil {
 			t.Fatal(err)

@@ -113,7 +113,8 @@ brought to its end; 2 wrong usage; 3 an agent did not answer.`,
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(fixed(formats()), cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err)
 	}
-	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand(), s.planCommand())
+	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand(), s.planCommand(),
+		s.eventsCommand(), s.logsCommand())
 	return root
 }
 

@@ -52,6 +52,11 @@ const (
 	AgentServiceChangeProcedure = "/bordergw.v1.AgentService/Change"
 	// AgentServiceDrainProcedure is the fully-qualified name of the AgentService's Drain RPC.
 	AgentServiceDrainProcedure = "/bordergw.v1.AgentService/Drain"
+	// AgentServiceWatchEventsProcedure is the fully-qualified name of the AgentService's WatchEvents
+	// RPC.
+	AgentServiceWatchEventsProcedure = "/bordergw.v1.AgentService/WatchEvents"
+	// AgentServiceWatchLogProcedure is the fully-qualified name of the AgentService's WatchLog RPC.
+	AgentServiceWatchLogProcedure = "/bordergw.v1.AgentService/WatchLog"
 	// AgentServicePlanProcedure is the fully-qualified name of the AgentService's Plan RPC.
 	AgentServicePlanProcedure = "/bordergw.v1.AgentService/Plan"
 )
@@ -71,6 +76,10 @@ type AgentServiceClient interface {
 	// Drain moves traffic away from a tunnel or the whole host and then takes it down. The stream tells the stages and ends with the
 	// drain; the drain itself goes on when the caller leaves.
 	Drain(context.Context, *v1.DrainRequest) (*connect.ServerStreamForClient[v1.DrainProgress], error)
+	// WatchEvents tells what has happened, and with follow what happens. A reader that is too slow loses events and is told how many.
+	WatchEvents(context.Context, *v1.WatchEventsRequest) (*connect.ServerStreamForClient[v1.Event], error)
+	// WatchLog tells a tunnel's negotiation log, and with follow what is added to it.
+	WatchLog(context.Context, *v1.WatchLogRequest) (*connect.ServerStreamForClient[v1.LogEntry], error)
 	// Plan tells what a desired state would change, and does nothing.
 	Plan(context.Context, *v1.PlanRequest) (*v1.PlanResponse, error)
 }
@@ -141,6 +150,20 @@ func NewAgentServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(agentServiceMethods.ByName("Drain")),
 			connect.WithClientOptions(opts...),
 		),
+		watchEvents: connect.NewClient[v1.WatchEventsRequest, v1.Event](
+			httpClient,
+			baseURL+AgentServiceWatchEventsProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("WatchEvents")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		watchLog: connect.NewClient[v1.WatchLogRequest, v1.LogEntry](
+			httpClient,
+			baseURL+AgentServiceWatchLogProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("WatchLog")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		plan: connect.NewClient[v1.PlanRequest, v1.PlanResponse](
 			httpClient,
 			baseURL+AgentServicePlanProcedure,
@@ -161,6 +184,8 @@ type agentServiceClient struct {
 	listRoutes      *connect.Client[v1.ListRoutesRequest, v1.ListRoutesResponse]
 	change          *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
 	drain           *connect.Client[v1.DrainRequest, v1.DrainProgress]
+	watchEvents     *connect.Client[v1.WatchEventsRequest, v1.Event]
+	watchLog        *connect.Client[v1.WatchLogRequest, v1.LogEntry]
 	plan            *connect.Client[v1.PlanRequest, v1.PlanResponse]
 }
 
@@ -232,6 +257,16 @@ func (c *agentServiceClient) Drain(ctx context.Context, req *v1.DrainRequest) (*
 	return c.drain.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// WatchEvents calls bordergw.v1.AgentService.WatchEvents.
+func (c *agentServiceClient) WatchEvents(ctx context.Context, req *v1.WatchEventsRequest) (*connect.ServerStreamForClient[v1.Event], error) {
+	return c.watchEvents.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// WatchLog calls bordergw.v1.AgentService.WatchLog.
+func (c *agentServiceClient) WatchLog(ctx context.Context, req *v1.WatchLogRequest) (*connect.ServerStreamForClient[v1.LogEntry], error) {
+	return c.watchLog.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // Plan calls bordergw.v1.AgentService.Plan.
 func (c *agentServiceClient) Plan(ctx context.Context, req *v1.PlanRequest) (*v1.PlanResponse, error) {
 	response, err := c.plan.CallUnary(ctx, connect.NewRequest(req))
@@ -256,6 +291,10 @@ type AgentServiceHandler interface {
 	// Drain moves traffic away from a tunnel or the whole host and then takes it down. The stream tells the stages and ends with the
 	// drain; the drain itself goes on when the caller leaves.
 	Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error
+	// WatchEvents tells what has happened, and with follow what happens. A reader that is too slow loses events and is told how many.
+	WatchEvents(context.Context, *v1.WatchEventsRequest, *connect.ServerStream[v1.Event]) error
+	// WatchLog tells a tunnel's negotiation log, and with follow what is added to it.
+	WatchLog(context.Context, *v1.WatchLogRequest, *connect.ServerStream[v1.LogEntry]) error
 	// Plan tells what a desired state would change, and does nothing.
 	Plan(context.Context, *v1.PlanRequest) (*v1.PlanResponse, error)
 }
@@ -322,6 +361,20 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(agentServiceMethods.ByName("Drain")),
 		connect.WithHandlerOptions(opts...),
 	)
+	agentServiceWatchEventsHandler := connect.NewServerStreamHandlerSimple(
+		AgentServiceWatchEventsProcedure,
+		svc.WatchEvents,
+		connect.WithSchema(agentServiceMethods.ByName("WatchEvents")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	agentServiceWatchLogHandler := connect.NewServerStreamHandlerSimple(
+		AgentServiceWatchLogProcedure,
+		svc.WatchLog,
+		connect.WithSchema(agentServiceMethods.ByName("WatchLog")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	agentServicePlanHandler := connect.NewUnaryHandlerSimple(
 		AgentServicePlanProcedure,
 		svc.Plan,
@@ -347,6 +400,10 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 			agentServiceChangeHandler.ServeHTTP(w, r)
 		case AgentServiceDrainProcedure:
 			agentServiceDrainHandler.ServeHTTP(w, r)
+		case AgentServiceWatchEventsProcedure:
+			agentServiceWatchEventsHandler.ServeHTTP(w, r)
+		case AgentServiceWatchLogProcedure:
+			agentServiceWatchLogHandler.ServeHTTP(w, r)
 		case AgentServicePlanProcedure:
 			agentServicePlanHandler.ServeHTTP(w, r)
 		default:
@@ -388,6 +445,14 @@ func (UnimplementedAgentServiceHandler) Change(context.Context, *v1.ChangeReques
 
 func (UnimplementedAgentServiceHandler) Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.Drain is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) WatchEvents(context.Context, *v1.WatchEventsRequest, *connect.ServerStream[v1.Event]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.WatchEvents is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) WatchLog(context.Context, *v1.WatchLogRequest, *connect.ServerStream[v1.LogEntry]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.WatchLog is not implemented"))
 }
 
 func (UnimplementedAgentServiceHandler) Plan(context.Context, *v1.PlanRequest) (*v1.PlanResponse, error) {
