@@ -11,8 +11,8 @@ import (
 )
 
 // happened are the events that lie between two fragments of one gateway.
-func happened(old, new fragment) []*apiv1.Event {
-	var out []*apiv1.Event
+func happened(old, new fragment) []*apiv1.HostEvent {
+	var out []*apiv1.HostEvent
 	before := map[string]*apiv1.VPNTunnelStatus{}
 	for _, t := range old.tunnels {
 		before[t.GetName()] = t.GetStatus()
@@ -22,17 +22,17 @@ func happened(old, new fragment) []*apiv1.Event {
 		delete(before, t.GetName())
 	}
 	for _, name := range apiv1.Names(before) {
-		out = append(out, &apiv1.Event{Type: apiv1.EventTunnelGone, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, name)})
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventTunnelGone, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, name)})
 	}
 	return append(append(out, connectionEvents(old, new)...), gatewayEvents(old.gateway, new.gateway)...)
 }
 
 // tunnelEvents are those of one tunnel; old is nil when it is new.
-func tunnelEvents(name string, old, new *apiv1.VPNTunnelStatus) []*apiv1.Event {
+func tunnelEvents(name string, old, new *apiv1.VPNTunnelStatus) []*apiv1.HostEvent {
 	object := apiv1.ObjectName(apiv1.KindVPNTunnel, name)
-	var out []*apiv1.Event
+	var out []*apiv1.HostEvent
 	if old.GetRunning() != new.GetRunning() || old.GetReason() != new.GetReason() {
-		out = append(out, &apiv1.Event{Type: apiv1.EventTunnelRunning, Object: object, Old: old.GetRunning(), New: new.GetRunning(),
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventTunnelRunning, Object: object, Old: old.GetRunning(), New: new.GetRunning(),
 			Reason: new.GetReason(), Message: new.GetMessage()})
 	}
 	if old == nil {
@@ -47,7 +47,7 @@ func tunnelEvents(name string, old, new *apiv1.VPNTunnelStatus) []*apiv1.Event {
 		{"probe", old.GetProbe(), new.GetProbe()},
 	} {
 		if l.old != l.new {
-			out = append(out, &apiv1.Event{Type: apiv1.EventTunnelLayer, Object: object, Field: l.name, Old: l.old, New: l.new})
+			out = append(out, &apiv1.HostEvent{Type: apiv1.EventTunnelLayer, Object: object, Field: l.name, Old: l.old, New: l.new})
 		}
 	}
 	if e := sessionEvent(old.GetBgp(), new.GetBgp()); e != nil {
@@ -69,23 +69,23 @@ func steady(state string) string {
 }
 
 // sessionEvent tells of a session that came or ended, nil otherwise.
-func sessionEvent(old, new string) *apiv1.Event {
+func sessionEvent(old, new string) *apiv1.HostEvent {
 	if (old == apiv1.BGPEstablished) == (new == apiv1.BGPEstablished) {
 		return nil
 	}
-	return &apiv1.Event{Type: apiv1.EventBGPSession, Old: old, New: new}
+	return &apiv1.HostEvent{Type: apiv1.EventBGPSession, Old: old, New: new}
 }
 
-func connectionEvents(old, new fragment) []*apiv1.Event {
+func connectionEvents(old, new fragment) []*apiv1.HostEvent {
 	before := map[string]*apiv1.VPNConnectionStatus{}
 	for _, c := range old.connections {
 		before[c.GetConnection().GetName()] = c.GetConnection().GetStatus()
 	}
-	var out []*apiv1.Event
+	var out []*apiv1.HostEvent
 	for _, c := range new.connections {
 		was, is := before[c.GetConnection().GetName()], c.GetConnection().GetStatus()
 		if was.GetAvailability() != is.GetAvailability() || !slices.Equal(was.GetReasons(), is.GetReasons()) {
-			out = append(out, &apiv1.Event{Type: apiv1.EventConnectionAvailability, Object: apiv1.ObjectName(apiv1.KindVPNConnection,
+			out = append(out, &apiv1.HostEvent{Type: apiv1.EventConnectionAvailability, Object: apiv1.ObjectName(apiv1.KindVPNConnection,
 				c.GetConnection().GetName()), Old: was.GetAvailability(), New: is.GetAvailability(), Reason: strings.Join(is.GetReasons(), ","),
 				Message: strings.Join(is.GetMessages(), " ")})
 		}
@@ -93,11 +93,11 @@ func connectionEvents(old, new fragment) []*apiv1.Event {
 	return out
 }
 
-func gatewayEvents(old, new *apiv1.BorderGateway) []*apiv1.Event {
+func gatewayEvents(old, new *apiv1.BorderGateway) []*apiv1.HostEvent {
 	object := apiv1.ObjectName(apiv1.KindBorderGateway, new.GetName())
-	var out []*apiv1.Event
+	var out []*apiv1.HostEvent
 	if was, is := old.GetStatus().GetProgrammed(), new.GetStatus().GetProgrammed(); old == nil || was != is {
-		e := &apiv1.Event{Type: apiv1.EventGatewayProgrammed, Object: object, New: fmt.Sprint(is)}
+		e := &apiv1.HostEvent{Type: apiv1.EventGatewayProgrammed, Object: object, New: fmt.Sprint(is)}
 		if old != nil {
 			e.Old = fmt.Sprint(was)
 		}
@@ -120,25 +120,25 @@ func gatewayEvents(old, new *apiv1.BorderGateway) []*apiv1.Event {
 }
 
 // hostEvents are those between two looks at the agent itself; old is nil before the first.
-func hostEvents(old, new *apiv1.GetHostResponse) []*apiv1.Event {
+func hostEvents(old, new *apiv1.GetHostResponse) []*apiv1.HostEvent {
 	object := apiv1.ObjectName("Host", new.GetHost())
-	var out []*apiv1.Event
+	var out []*apiv1.HostEvent
 	if !old.GetReady() && new.GetReady() {
-		out = append(out, &apiv1.Event{Type: apiv1.EventAgentReady, Object: object, Message: new.GetVersion()})
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventAgentReady, Object: object, Message: new.GetVersion()})
 	}
 	switch was, is := old.GetCharonConnected(), new.GetCharonConnected(); {
 	case is && !was:
-		out = append(out, &apiv1.Event{Type: apiv1.EventCharonConnected, Object: object, Message: "charon " + new.GetCharonVersion()})
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventCharonConnected, Object: object, Message: "charon " + new.GetCharonVersion()})
 	case was && !is:
-		out = append(out, &apiv1.Event{Type: apiv1.EventCharonLost, Object: object})
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventCharonLost, Object: object})
 	}
 	source := new.GetSource()
 	if old.GetSource().GetGeneration() != source.GetGeneration() {
-		out = append(out, &apiv1.Event{Type: apiv1.EventSourceAccepted, Object: object, New: fmt.Sprint(source.GetGeneration()),
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventSourceAccepted, Object: object, New: fmt.Sprint(source.GetGeneration()),
 			Message: source.GetSource()})
 	}
 	if why := refusal(source); why != "" && why != refusal(old.GetSource()) {
-		out = append(out, &apiv1.Event{Type: apiv1.EventSourceRefused, Object: object, Message: why})
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventSourceRefused, Object: object, Message: why})
 	}
 	return out
 }

@@ -19,7 +19,7 @@ type diary struct {
 	lines []string
 }
 
-func (d *diary) add(e *apiv1.Event) error {
+func (d *diary) add(e *apiv1.HostEvent) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, name, _ := strings.Cut(e.GetObject(), "/")
@@ -40,7 +40,7 @@ func (d *diary) take() []string {
 func (w *world) follow() *diary {
 	d := &diary{}
 	go func() {
-		_ = w.agent.WatchEvents(w.t.Context(), &apiv1.WatchEventsRequest{Follow: true}, d.add) // ends with the test
+		_ = w.agent.WatchEvents(w.t.Context(), &apiv1.WatchHostEventsRequest{Follow: true}, d.add) // ends with the test
 	}()
 	return d
 }

@@ -12,7 +12,7 @@ import (
 const logInterval = 250 * time.Millisecond
 
 // WatchEvents calls send with the last events and, with follow, with what happens until ctx ends or send fails.
-func (a *Agent) WatchEvents(ctx context.Context, req *apiv1.WatchEventsRequest, send func(*apiv1.Event) error) error {
+func (a *Agent) WatchEvents(ctx context.Context, req *apiv1.WatchHostEventsRequest, send func(*apiv1.HostEvent) error) error {
 	return a.ring.Watch(ctx, int(req.GetLast()), req.GetFollow(), send)
 }
 

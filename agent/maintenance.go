@@ -29,7 +29,7 @@ func (a *Agent) newKeeper() *local.Keeper {
 
 // toldLocal makes events of what operators do.
 func (a *Agent) toldLocal(p *apiv1.DrainProgress, c *apiv1.LocalChange) {
-	e := &apiv1.Event{Type: apiv1.EventDrainStage, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, p.GetTunnel()), New: p.GetStage(),
+	e := &apiv1.HostEvent{Type: apiv1.EventDrainStage, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, p.GetTunnel()), New: p.GetStage(),
 		Message: p.GetMessage()}
 	if p.GetStage() == "" {
 		e.Type, e.New = apiv1.EventLocalChange, c.GetState()

@@ -25,10 +25,10 @@ type publisher struct {
 	// newer is closed when the next view has been published.
 	newer chan struct{}
 	// tell takes the events between what was put and what was before; it does not wait.
-	tell func(*apiv1.Event)
+	tell func(*apiv1.HostEvent)
 }
 
-func newPublisher(host func() *apiv1.GetHostResponse, tell func(*apiv1.Event)) *publisher {
+func newPublisher(host func() *apiv1.GetHostResponse, tell func(*apiv1.HostEvent)) *publisher {
 	p := &publisher{host: host, tell: tell, kick: make(chan struct{}, 1), newer: make(chan struct{}), fragments: map[string]fragment{}}
 	p.publish()
 	return p
@@ -47,7 +47,7 @@ func (p *publisher) put(gateway string, f fragment) {
 func (p *publisher) drop(gateway string) {
 	p.mu.Lock()
 	for _, t := range p.fragments[gateway].tunnels {
-		p.tell(&apiv1.Event{Type: apiv1.EventTunnelGone, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, t.GetName())})
+		p.tell(&apiv1.HostEvent{Type: apiv1.EventTunnelGone, Object: apiv1.ObjectName(apiv1.KindVPNTunnel, t.GetName())})
 	}
 	delete(p.fragments, gateway)
 	p.mu.Unlock()

@@ -38,7 +38,7 @@ func part(gateway string, tunnels ...string) fragment {
 }
 
 func TestViewIsSorted(t *testing.T) {
-	p := newPublisher(func() *apiv1.GetHostResponse { return &apiv1.GetHostResponse{Host: "gw-a"} }, func(*apiv1.Event) {})
+	p := newPublisher(func() *apiv1.GetHostResponse { return &apiv1.GetHostResponse{Host: "gw-a"} }, func(*apiv1.HostEvent) {})
 	if p.view.Load() == nil {
 		t.Fatal("no view at first")
 	}
@@ -70,7 +70,7 @@ func TestViewIsSorted(t *testing.T) {
 func TestManyChangesMakeOneView(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := 0
-		p := newPublisher(func() *apiv1.GetHostResponse { made++; return &apiv1.GetHostResponse{} }, func(*apiv1.Event) {})
+		p := newPublisher(func() *apiv1.GetHostResponse { made++; return &apiv1.GetHostResponse{} }, func(*apiv1.HostEvent) {})
 		for i := range 1000 {
 			p.put(fmt.Sprint(i%7), part(fmt.Sprint(i%7)))
 		}

@@ -22,7 +22,7 @@ type Ring struct {
 
 	mu sync.Mutex
 	// buf holds the newest events; the one with the sequence number n is at n modulo its length.
-	buf []*apiv1.Event
+	buf []*apiv1.HostEvent
 	// newest is the sequence number of the last event, 0 before the first.
 	newest uint64
 	// more is closed, and replaced, with every event.
@@ -31,11 +31,11 @@ type Ring struct {
 
 // New returns a ring of that length for the named host.
 func New(host string, length int) *Ring {
-	return &Ring{host: host, buf: make([]*apiv1.Event, length), more: make(chan struct{})}
+	return &Ring{host: host, buf: make([]*apiv1.HostEvent, length), more: make(chan struct{})}
 }
 
 // Publish adds an event; sequence, time and host are filled in. The event belongs to the ring from then on.
-func (r *Ring) Publish(e *apiv1.Event) {
+func (r *Ring) Publish(e *apiv1.HostEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.newest++
@@ -46,7 +46,7 @@ func (r *Ring) Publish(e *apiv1.Event) {
 }
 
 // after returns the events behind a sequence number that are still there, how many are not, and what is closed with the next event.
-func (r *Ring) after(sequence uint64) (fresh []*apiv1.Event, dropped uint64, more <-chan struct{}) {
+func (r *Ring) after(sequence uint64) (fresh []*apiv1.HostEvent, dropped uint64, more <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	length := uint64(len(r.buf))
@@ -62,7 +62,7 @@ func (r *Ring) after(sequence uint64) (fresh []*apiv1.Event, dropped uint64, mor
 
 // Watch calls send with the last events and, with follow, with each further one until ctx ends, which is its error then, or send fails.
 // Events must not be changed.
-func (r *Ring) Watch(ctx context.Context, last int, follow bool, send func(*apiv1.Event) error) error {
+func (r *Ring) Watch(ctx context.Context, last int, follow bool, send func(*apiv1.HostEvent) error) error {
 	r.mu.Lock()
 	seen := r.newest - min(r.newest, uint64(max(last, 0)), uint64(len(r.buf)))
 	r.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *Ring) Watch(ctx context.Context, last int, follow bool, send func(*apiv
 	}
 }
 
-func withDropped(e *apiv1.Event, dropped uint64) *apiv1.Event {
+func withDropped(e *apiv1.HostEvent, dropped uint64) *apiv1.HostEvent {
 	out := proto.CloneOf(e)
 	out.Dropped = dropped
 	return out

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func fill(r *Ring, n int) {
 	for range n {
-		r.Publish(&apiv1.Event{Type: apiv1.EventAgentReady})
+		r.Publish(&apiv1.HostEvent{Type: apiv1.EventAgentReady})
 	}
 }
 
@@ -34,7 +34,7 @@ func TestTheLastOnes(t *testing.T) {
 			r := New("gw-a", 4)
 			fill(r, tc.published)
 			var got []uint64
-			err := r.Watch(t.Context(), tc.last, false, func(e *apiv1.Event) error {
+			err := r.Watch(t.Context(), tc.last, false, func(e *apiv1.HostEvent) error {
 				if e.GetHost() != "gw-a" || e.GetTime() == nil || e.GetDropped() != 0 {
 					t.Errorf("event %v", e)
 				}
@@ -56,7 +56,7 @@ func TestFollow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- r.Watch(ctx, 1, true, func(e *apiv1.Event) error { got = append(got, e.GetSequence()); return nil })
+			done <- r.Watch(ctx, 1, true, func(e *apiv1.HostEvent) error { got = append(got, e.GetSequence()); return nil })
 		}()
 		synctest.Wait()
 		fill(r, 1)
@@ -68,7 +68,7 @@ func TestFollow(t *testing.T) {
 			t.Errorf("%v, %v", got, err)
 		}
 		broken := errors.New("broken")
-		if err := r.Watch(t.Context(), 1, true, func(*apiv1.Event) error { return broken }); !errors.Is(err, broken) {
+		if err := r.Watch(t.Context(), 1, true, func(*apiv1.HostEvent) error { return broken }); !errors.Is(err, broken) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -83,7 +83,7 @@ func TestASlowReaderLosesEventsAndIsTold(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- r.Watch(ctx, 1, true, func(e *apiv1.Event) error {
+			done <- r.Watch(ctx, 1, true, func(e *apiv1.HostEvent) error {
 				got = append(got, fmt.Sprint(e.GetSequence(), " ", e.GetDropped()))
 				time.Sleep(time.Minute) // The bubble's time.
 				return nil

@@ -28,7 +28,7 @@ type Planner interface {
 
 // Teller tells what has happened and what happens. *agent.Agent is one. Its errors are *local.Error, or those of ctx and send.
 type Teller interface {
-	WatchEvents(ctx context.Context, req *apiv1.WatchEventsRequest, send func(*apiv1.Event) error) error
+	WatchEvents(ctx context.Context, req *apiv1.WatchHostEventsRequest, send func(*apiv1.HostEvent) error) error
 	WatchLog(ctx context.Context, req *apiv1.WatchLogRequest, send func(*apiv1.LogEntry) error) error
 }
 
@@ -67,7 +67,7 @@ func (a *api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespon
 	return resp, nil
 }
 
-func (a *api) WatchEvents(ctx context.Context, req *apiv1.WatchEventsRequest, stream *connect.ServerStream[apiv1.Event]) error {
+func (a *api) WatchEvents(ctx context.Context, req *apiv1.WatchHostEventsRequest, stream *connect.ServerStream[apiv1.HostEvent]) error {
 	if a.teller == nil {
 		return connect.NewError(connect.CodeUnimplemented, errors.New("this agent tells no events"))
 	}

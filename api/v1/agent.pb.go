@@ -1550,7 +1550,7 @@ func (x *FieldChange) GetMessage() string {
 	return ""
 }
 
-type WatchEventsRequest struct {
+type WatchHostEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many of the events before now come first.
 	Last uint32 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
@@ -1560,20 +1560,20 @@ type WatchEventsRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *WatchEventsRequest) Reset() {
-	*x = WatchEventsRequest{}
+func (x *WatchHostEventsRequest) Reset() {
+	*x = WatchHostEventsRequest{}
 	mi := &file_api_v1_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *WatchEventsRequest) String() string {
+func (x *WatchHostEventsRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*WatchEventsRequest) ProtoMessage() {}
+func (*WatchHostEventsRequest) ProtoMessage() {}
 
-func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+func (x *WatchHostEventsRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_api_v1_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1585,27 +1585,27 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
-func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use WatchHostEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchHostEventsRequest) Descriptor() ([]byte, []int) {
 	return file_api_v1_agent_proto_rawDescGZIP(), []int{25}
 }
 
-func (x *WatchEventsRequest) GetLast() uint32 {
+func (x *WatchHostEventsRequest) GetLast() uint32 {
 	if x != nil {
 		return x.Last
 	}
 	return 0
 }
 
-func (x *WatchEventsRequest) GetFollow() bool {
+func (x *WatchHostEventsRequest) GetFollow() bool {
 	if x != nil {
 		return x.Follow
 	}
 	return false
 }
 
-// Event is something that happened on the host.
-type Event struct {
+// HostEvent is something that happened on the host.
+type HostEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Counts from 1 with the start of the agent.
 	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
@@ -1628,20 +1628,20 @@ type Event struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Event) Reset() {
-	*x = Event{}
+func (x *HostEvent) Reset() {
+	*x = HostEvent{}
 	mi := &file_api_v1_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Event) String() string {
+func (x *HostEvent) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Event) ProtoMessage() {}
+func (*HostEvent) ProtoMessage() {}
 
-func (x *Event) ProtoReflect() protoreflect.Message {
+func (x *HostEvent) ProtoReflect() protoreflect.Message {
 	mi := &file_api_v1_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1653,82 +1653,82 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Event.ProtoReflect.Descriptor instead.
-func (*Event) Descriptor() ([]byte, []int) {
+// Deprecated: Use HostEvent.ProtoReflect.Descriptor instead.
+func (*HostEvent) Descriptor() ([]byte, []int) {
 	return file_api_v1_agent_proto_rawDescGZIP(), []int{26}
 }
 
-func (x *Event) GetSequence() uint64 {
+func (x *HostEvent) GetSequence() uint64 {
 	if x != nil {
 		return x.Sequence
 	}
 	return 0
 }
 
-func (x *Event) GetTime() *timestamppb.Timestamp {
+func (x *HostEvent) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
 	}
 	return nil
 }
 
-func (x *Event) GetType() string {
+func (x *HostEvent) GetType() string {
 	if x != nil {
 		return x.Type
 	}
 	return ""
 }
 
-func (x *Event) GetHost() string {
+func (x *HostEvent) GetHost() string {
 	if x != nil {
 		return x.Host
 	}
 	return ""
 }
 
-func (x *Event) GetObject() string {
+func (x *HostEvent) GetObject() string {
 	if x != nil {
 		return x.Object
 	}
 	return ""
 }
 
-func (x *Event) GetField() string {
+func (x *HostEvent) GetField() string {
 	if x != nil {
 		return x.Field
 	}
 	return ""
 }
 
-func (x *Event) GetOld() string {
+func (x *HostEvent) GetOld() string {
 	if x != nil {
 		return x.Old
 	}
 	return ""
 }
 
-func (x *Event) GetNew() string {
+func (x *HostEvent) GetNew() string {
 	if x != nil {
 		return x.New
 	}
 	return ""
 }
 
-func (x *Event) GetReason() string {
+func (x *HostEvent) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
 	return ""
 }
 
-func (x *Event) GetMessage() string {
+func (x *HostEvent) GetMessage() string {
 	if x != nil {
 		return x.Message
 	}
 	return ""
 }
 
-func (x *Event) GetDropped() uint64 {
+func (x *HostEvent) GetDropped() uint64 {
 	if x != nil {
 		return x.Dropped
 	}
@@ -1909,11 +1909,11 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x03old\x18\x02 \x01(\tR\x03old\x12\x10\n" +
 	"\x03new\x18\x03 \x01(\tR\x03new\x12\x16\n" +
 	"\x06impact\x18\x04 \x01(\tR\x06impact\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"@\n" +
-	"\x12WatchEventsRequest\x12\x12\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"D\n" +
+	"\x16WatchHostEventsRequest\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\rR\x04last\x12\x16\n" +
-	"\x06follow\x18\x02 \x01(\bR\x06follow\"\x99\x02\n" +
-	"\x05Event\x12\x1a\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\"\x9d\x02\n" +
+	"\tHostEvent\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x12\n" +
@@ -1929,7 +1929,7 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x0fWatchLogRequest\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow2\xf1\x06\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow2\xf9\x06\n" +
 	"\fAgentService\x12I\n" +
 	"\aGetHost\x12\x1b.bordergw.v1.GetHostRequest\x1a\x1c.bordergw.v1.GetHostResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\fListGateways\x12 .bordergw.v1.ListGatewaysRequest\x1a!.bordergw.v1.ListGatewaysResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -1939,8 +1939,8 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"ListRoutes\x12\x1e.bordergw.v1.ListRoutesRequest\x1a\x1f.bordergw.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12F\n" +
 	"\x06Change\x12\x1a.bordergw.v1.ChangeRequest\x1a\x1b.bordergw.v1.ChangeResponse\"\x03\x90\x02\x02\x12@\n" +
-	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01\x12I\n" +
-	"\vWatchEvents\x12\x1f.bordergw.v1.WatchEventsRequest\x1a\x12.bordergw.v1.Event\"\x03\x90\x02\x010\x01\x12F\n" +
+	"\x05Drain\x12\x19.bordergw.v1.DrainRequest\x1a\x1a.bordergw.v1.DrainProgress0\x01\x12Q\n" +
+	"\vWatchEvents\x12#.bordergw.v1.WatchHostEventsRequest\x1a\x16.bordergw.v1.HostEvent\"\x03\x90\x02\x010\x01\x12F\n" +
 	"\bWatchLog\x12\x1c.bordergw.v1.WatchLogRequest\x1a\x15.bordergw.v1.LogEntry\"\x03\x90\x02\x010\x01\x12@\n" +
 	"\x04Plan\x12\x18.bordergw.v1.PlanRequest\x1a\x19.bordergw.v1.PlanResponse\"\x03\x90\x02\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
@@ -1983,8 +1983,8 @@ var file_api_v1_agent_proto_goTypes = []any{
 	(*PlanResponse)(nil),            // 22: bordergw.v1.PlanResponse
 	(*PlannedChange)(nil),           // 23: bordergw.v1.PlannedChange
 	(*FieldChange)(nil),             // 24: bordergw.v1.FieldChange
-	(*WatchEventsRequest)(nil),      // 25: bordergw.v1.WatchEventsRequest
-	(*Event)(nil),                   // 26: bordergw.v1.Event
+	(*WatchHostEventsRequest)(nil),  // 25: bordergw.v1.WatchHostEventsRequest
+	(*HostEvent)(nil),               // 26: bordergw.v1.HostEvent
 	(*WatchLogRequest)(nil),         // 27: bordergw.v1.WatchLogRequest
 	nil,                             // 28: bordergw.v1.GetHostResponse.XfrmErrorsEntry
 	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
@@ -2026,7 +2026,7 @@ var file_api_v1_agent_proto_depIdxs = []int32{
 	3,  // 24: bordergw.v1.PlanResponse.findings:type_name -> bordergw.v1.Finding
 	23, // 25: bordergw.v1.PlanResponse.changes:type_name -> bordergw.v1.PlannedChange
 	24, // 26: bordergw.v1.PlannedChange.fields:type_name -> bordergw.v1.FieldChange
-	29, // 27: bordergw.v1.Event.time:type_name -> google.protobuf.Timestamp
+	29, // 27: bordergw.v1.HostEvent.time:type_name -> google.protobuf.Timestamp
 	29, // 28: bordergw.v1.WatchLogRequest.since:type_name -> google.protobuf.Timestamp
 	0,  // 29: bordergw.v1.AgentService.GetHost:input_type -> bordergw.v1.GetHostRequest
 	4,  // 30: bordergw.v1.AgentService.ListGateways:input_type -> bordergw.v1.ListGatewaysRequest
@@ -2036,7 +2036,7 @@ var file_api_v1_agent_proto_depIdxs = []int32{
 	13, // 34: bordergw.v1.AgentService.ListRoutes:input_type -> bordergw.v1.ListRoutesRequest
 	15, // 35: bordergw.v1.AgentService.Change:input_type -> bordergw.v1.ChangeRequest
 	18, // 36: bordergw.v1.AgentService.Drain:input_type -> bordergw.v1.DrainRequest
-	25, // 37: bordergw.v1.AgentService.WatchEvents:input_type -> bordergw.v1.WatchEventsRequest
+	25, // 37: bordergw.v1.AgentService.WatchEvents:input_type -> bordergw.v1.WatchHostEventsRequest
 	27, // 38: bordergw.v1.AgentService.WatchLog:input_type -> bordergw.v1.WatchLogRequest
 	20, // 39: bordergw.v1.AgentService.Plan:input_type -> bordergw.v1.PlanRequest
 	1,  // 40: bordergw.v1.AgentService.GetHost:output_type -> bordergw.v1.GetHostResponse
@@ -2047,7 +2047,7 @@ var file_api_v1_agent_proto_depIdxs = []int32{
 	14, // 45: bordergw.v1.AgentService.ListRoutes:output_type -> bordergw.v1.ListRoutesResponse
 	16, // 46: bordergw.v1.AgentService.Change:output_type -> bordergw.v1.ChangeResponse
 	19, // 47: bordergw.v1.AgentService.Drain:output_type -> bordergw.v1.DrainProgress
-	26, // 48: bordergw.v1.AgentService.WatchEvents:output_type -> bordergw.v1.Event
+	26, // 48: bordergw.v1.AgentService.WatchEvents:output_type -> bordergw.v1.HostEvent
 	36, // 49: bordergw.v1.AgentService.WatchLog:output_type -> bordergw.v1.LogEntry
 	22, // 50: bordergw.v1.AgentService.Plan:output_type -> bordergw.v1.PlanResponse
 	40, // [40:51] is the sub-list for method output_type

@@ -1,6 +1,6 @@
 package apiv1
 
-// Event.type.
+// HostEvent.type.
 const (
 	// EventAgentReady: everything wanted has been applied once since the agent's start.
 	EventAgentReady = "AGENT_READY"
@@ -28,7 +28,7 @@ const (
 	EventCharonLost      = "CHARON_LOST"
 )
 
-// EventTypes returns the closed set of Event.type.
+// EventTypes returns the closed set of HostEvent.type.
 func EventTypes() []string {
 	return []string{
 		EventAgentReady, EventTunnelRunning, EventTunnelLayer, EventTunnelGone, EventBGPSession, EventConnectionAvailability,

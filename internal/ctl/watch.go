@@ -54,8 +54,8 @@ func (s *session) logsCommand() *cobra.Command {
 	return logs
 }
 
-func eventColumns() []column[*apiv1.Event] {
-	type event = *apiv1.Event
+func eventColumns() []column[*apiv1.HostEvent] {
+	type event = *apiv1.HostEvent
 	return []column[event]{
 		{title: "TIME", cell: func(e event) string { return formatMillis(e.GetTime()) }},
 		{title: "HOST", cell: event.GetHost},
@@ -68,7 +68,7 @@ func eventColumns() []column[*apiv1.Event] {
 	}
 }
 
-func changeText(e *apiv1.Event) string {
+func changeText(e *apiv1.HostEvent) string {
 	if e.GetOld() == "" {
 		return e.GetNew()
 	}
@@ -80,7 +80,7 @@ func formatMillis(t *timestamppb.Timestamp) string {
 }
 
 // encodeEvent has the time to the millisecond: many things happen in a second.
-func encodeEvent(e *apiv1.Event) object {
+func encodeEvent(e *apiv1.HostEvent) object {
 	out := encode(e, keepZeros)
 	for i := range out {
 		if out[i].key == "time" {
@@ -93,11 +93,11 @@ func encodeEvent(e *apiv1.Event) object {
 // events are the last ones of all hosts, by time.
 func (s *session) events(ctx context.Context, last uint32) error {
 	return s.withFleet(ctx, func(ctx context.Context, f *Fleet) ([]Silence, error) {
-		lists, silent := ask(ctx, f, func(ctx context.Context, c client) ([]*apiv1.Event, error) {
-			return received(c.WatchEvents(ctx, &apiv1.WatchEventsRequest{Last: last}))
+		lists, silent := ask(ctx, f, func(ctx context.Context, c client) ([]*apiv1.HostEvent, error) {
+			return received(c.WatchEvents(ctx, &apiv1.WatchHostEventsRequest{Last: last}))
 		})
 		all := slices.Concat(lists...)
-		slices.SortStableFunc(all, func(a, b *apiv1.Event) int {
+		slices.SortStableFunc(all, func(a, b *apiv1.HostEvent) int {
 			return cmp.Or(a.GetTime().AsTime().Compare(b.GetTime().AsTime()), cmp.Compare(a.GetHost(), b.GetHost()))
 		})
 		if len(all) == 0 && (s.format() == formatTable || s.format() == formatWide) {
@@ -146,7 +146,7 @@ func (s *session) follow(ctx context.Context, last uint32) error {
 }
 
 func (s *session) followOne(ctx context.Context, a agent, last uint32, mu *sync.Mutex) error {
-	stream, err := a.api.WatchEvents(ctx, &apiv1.WatchEventsRequest{Last: last, Follow: true})
+	stream, err := a.api.WatchEvents(ctx, &apiv1.WatchHostEventsRequest{Last: last, Follow: true})
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (s *session) followOne(ctx context.Context, a agent, last uint32, mu *sync.
 }
 
 // eventLine is an event for people, where no table can be: nobody knows how wide it will be.
-func eventLine(e *apiv1.Event) string {
+func eventLine(e *apiv1.HostEvent) string {
 	var words []string
 	for _, c := range eventColumns() {
 		if text := c.cell(e); text != "" {

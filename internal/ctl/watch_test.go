@@ -26,9 +26,9 @@ var (
 	_ server.Planner = teller{}
 )
 
-func (x teller) WatchEvents(_ context.Context, req *apiv1.WatchEventsRequest, send func(*apiv1.Event) error) error {
+func (x teller) WatchEvents(_ context.Context, req *apiv1.WatchHostEventsRequest, send func(*apiv1.HostEvent) error) error {
 	at := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now().Add(-d)) }
-	all := []*apiv1.Event{
+	all := []*apiv1.HostEvent{
 		{Sequence: 8, Time: at(2500 * time.Millisecond), Type: apiv1.EventTunnelLayer, Host: x.host, Object: "VPNTunnel/shop-idc-1", Field: "ike", Old: "DOWN", New: "ESTABLISHED"},
 		{Sequence: 9, Time: at(time.Second), Type: apiv1.EventSourceRefused, Host: x.host, Object: "Host/" + x.host, Message: "shop.yaml:3: spec.mtu: \x1b[2Jno"},
 	}

@@ -77,7 +77,7 @@ type AgentServiceClient interface {
 	// drain; the drain itself goes on when the caller leaves.
 	Drain(context.Context, *v1.DrainRequest) (*connect.ServerStreamForClient[v1.DrainProgress], error)
 	// WatchEvents tells what has happened, and with follow what happens. A reader that is too slow loses events and is told how many.
-	WatchEvents(context.Context, *v1.WatchEventsRequest) (*connect.ServerStreamForClient[v1.Event], error)
+	WatchEvents(context.Context, *v1.WatchHostEventsRequest) (*connect.ServerStreamForClient[v1.HostEvent], error)
 	// WatchLog tells a tunnel's negotiation log, and with follow what is added to it.
 	WatchLog(context.Context, *v1.WatchLogRequest) (*connect.ServerStreamForClient[v1.LogEntry], error)
 	// Plan tells what a desired state would change, and does nothing.
@@ -150,7 +150,7 @@ func NewAgentServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(agentServiceMethods.ByName("Drain")),
 			connect.WithClientOptions(opts...),
 		),
-		watchEvents: connect.NewClient[v1.WatchEventsRequest, v1.Event](
+		watchEvents: connect.NewClient[v1.WatchHostEventsRequest, v1.HostEvent](
 			httpClient,
 			baseURL+AgentServiceWatchEventsProcedure,
 			connect.WithSchema(agentServiceMethods.ByName("WatchEvents")),
@@ -184,7 +184,7 @@ type agentServiceClient struct {
 	listRoutes      *connect.Client[v1.ListRoutesRequest, v1.ListRoutesResponse]
 	change          *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
 	drain           *connect.Client[v1.DrainRequest, v1.DrainProgress]
-	watchEvents     *connect.Client[v1.WatchEventsRequest, v1.Event]
+	watchEvents     *connect.Client[v1.WatchHostEventsRequest, v1.HostEvent]
 	watchLog        *connect.Client[v1.WatchLogRequest, v1.LogEntry]
 	plan            *connect.Client[v1.PlanRequest, v1.PlanResponse]
 }
@@ -258,7 +258,7 @@ func (c *agentServiceClient) Drain(ctx context.Context, req *v1.DrainRequest) (*
 }
 
 // WatchEvents calls bordergw.v1.AgentService.WatchEvents.
-func (c *agentServiceClient) WatchEvents(ctx context.Context, req *v1.WatchEventsRequest) (*connect.ServerStreamForClient[v1.Event], error) {
+func (c *agentServiceClient) WatchEvents(ctx context.Context, req *v1.WatchHostEventsRequest) (*connect.ServerStreamForClient[v1.HostEvent], error) {
 	return c.watchEvents.CallServerStream(ctx, connect.NewRequest(req))
 }
 
@@ -292,7 +292,7 @@ type AgentServiceHandler interface {
 	// drain; the drain itself goes on when the caller leaves.
 	Drain(context.Context, *v1.DrainRequest, *connect.ServerStream[v1.DrainProgress]) error
 	// WatchEvents tells what has happened, and with follow what happens. A reader that is too slow loses events and is told how many.
-	WatchEvents(context.Context, *v1.WatchEventsRequest, *connect.ServerStream[v1.Event]) error
+	WatchEvents(context.Context, *v1.WatchHostEventsRequest, *connect.ServerStream[v1.HostEvent]) error
 	// WatchLog tells a tunnel's negotiation log, and with follow what is added to it.
 	WatchLog(context.Context, *v1.WatchLogRequest, *connect.ServerStream[v1.LogEntry]) error
 	// Plan tells what a desired state would change, and does nothing.
@@ -447,7 +447,7 @@ func (UnimplementedAgentServiceHandler) Drain(context.Context, *v1.DrainRequest,
 	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.Drain is not implemented"))
 }
 
-func (UnimplementedAgentServiceHandler) WatchEvents(context.Context, *v1.WatchEventsRequest, *connect.ServerStream[v1.Event]) error {
+func (UnimplementedAgentServiceHandler) WatchEvents(context.Context, *v1.WatchHostEventsRequest, *connect.ServerStream[v1.HostEvent]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.AgentService.WatchEvents is not implemented"))
 }
 
