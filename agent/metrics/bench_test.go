@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -59,6 +60,15 @@ func (d *discard) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// cpuTime is what the process has used so far, its garbage collector included: unlike the clock it does not count other processes.
+func cpuTime(b *testing.B) time.Duration {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 // BenchmarkScrape1000 is a whole scrape as Prometheus asks for it, of an agent with 1,000 tunnels: from the published state to the bytes
 // on the connection.
 func BenchmarkScrape1000(b *testing.B) {
@@ -71,13 +81,13 @@ func BenchmarkScrape1000(b *testing.B) {
 			request.Header.Set("Accept-Encoding", encoding)
 			request.Header.Set("Accept", "text/plain;version=0.0.4;q=1,*/*;q=0.1")
 			b.ReportAllocs()
-			bytes := 0
+			bytes, begin := 0, cpuTime(b)
 			for b.Loop() {
 				w := &discard{header: http.Header{}}
 				handler.ServeHTTP(w, request)
 				bytes = w.bytes
 			}
-			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/scrape")
+			b.ReportMetric((cpuTime(b)-begin).Seconds()*1000/float64(b.N), "cpu-ms/scrape")
 			b.ReportMetric(float64(bytes), "B/scrape")
 		})
 	}
