@@ -9,7 +9,6 @@ import (
 
 	"github.com/bordergw/bordergw/dataplane/charon"
 	"github.com/bordergw/bordergw/dataplane/link"
-	"github.com/bordergw/bordergw/dataplane/netlink"
 )
 
 const (
@@ -43,7 +42,7 @@ type orphans struct {
 type orphan struct {
 	destination netip.Addr
 	spi         uint32
-	policy      netlink.Policy
+	policy      link.Policy
 }
 
 // look compares the kernel with charon, whose SAs must have been listed just before.

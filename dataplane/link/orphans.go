@@ -8,11 +8,14 @@ import (
 	"github.com/bordergw/bordergw/dataplane/netlink"
 )
 
+// Policy is an IPsec policy as the kernel has it.
+type Policy = netlink.Policy
+
 // IPsec is what the kernel has for some if_ids.
 type IPsec struct {
 	// SAs have keys: what is only reserved is left out.
 	SAs      []netlink.SA
-	Policies []netlink.Policy
+	Policies []Policy
 }
 
 // IPsec lists states and policies of the if_ids for which ours is true.
