@@ -34,7 +34,10 @@ func namespaceName(host string) string { return fmt.Sprintf("fw%d-%s", os.Getpid
 
 func topology(t *testing.T) {
 	netlinktest.Namespace(t)
-	run(t, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")
+	sysctl(t, "net/ipv4/ip_forward", "1")
+	sysctl(t, "net/ipv6/conf/all/forwarding", "1")
+	sysctl(t, "net/ipv4/conf/all/rp_filter", "0")
+	sysctl(t, "net/ipv4/conf/default/rp_filter", "0")
 	run(t, "ip link add bgwvt type vrf table 1001")
 	run(t, "ip link set bgwvt up")
 	for host, n := range hosts {
@@ -211,5 +214,13 @@ func TestLabPackets(t *testing.T) {
 	again, err := d.Dropped(t.Context())
 	if err != nil || again != dropped {
 		t.Errorf("dropped with transit allowed: %+v, %v; before %+v", again, err, dropped)
+	}
+}
+
+// sysctl sets a value in the namespace of this thread. sysctl(8) is in a package that not every system has.
+func sysctl(t *testing.T, key, value string) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/"+key, []byte(value), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

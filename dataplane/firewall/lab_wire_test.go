@@ -31,7 +31,9 @@ func tunnels(t *testing.T) {
 		t.Cleanup(func() { run(t, "ip netns delete "+ns) })
 		run(t, "ip -n "+ns+" link set lo up")
 	}
-	run(t, "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")
+	sysctl(t, "net/ipv4/ip_forward", "1")
+	sysctl(t, "net/ipv4/conf/all/rp_filter", "0")
+	sysctl(t, "net/ipv4/conf/default/rp_filter", "0")
 	run(t, "ip link add outer type veth peer name outer netns "+c)
 	run(t, "ip link add inner type veth peer name eth0 netns "+h)
 	run(t, "ip address add 10.8.0.1/24 dev inner")

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,12 +40,17 @@ func TestVarietyIdentities(t *testing.T) {
 	offers := &device{name: "wrong-offers", later: true, spec: "initiation: RESPOND", customer: func(c *lab.CustomerTunnel) {
 		c.Proposals, c.Initiate = "aes256-sha512-modp4096", true
 	}}
-	w := newVariety(t, weak, fqdn, keyid, answers, asks, v1, offers)
+	devices := []*device{weak, fqdn, keyid, answers, asks, offers}
+	refused := []string{"wrong-answers=DOWN:AUTHENTICATION_FAILED", "wrong-asks=DOWN:AUTHENTICATION_FAILED"}
+	if lab.HasIKEv1(t) {
+		devices = append(devices, v1)
+		refused = append(refused, "wrong-v1=DOWN:AUTHENTICATION_FAILED")
+	}
+	w := newVariety(t, devices...)
 	w.Running(startup, "weak=UP", "fqdn=UP", "keyid=UP", "wrong-asks=DOWN:WAITING_FOR_PEER")
 	offers.start()
 	asks.start() // charon does not repeat what was refused, so the cloud has to be there first
-	w.Running(startup, "wrong-answers=DOWN:AUTHENTICATION_FAILED", "wrong-asks=DOWN:AUTHENTICATION_FAILED",
-		"wrong-v1=DOWN:AUTHENTICATION_FAILED")
+	w.Running(startup, refused...)
 	for _, d := range []*device{weak, fqdn, keyid} {
 		d.pings()
 		if st := d.status(); hasCondition(st, "WEAK_PROPOSAL") != (d == weak) {
@@ -63,6 +69,9 @@ func TestVarietyIdentities(t *testing.T) {
 		}
 	}
 	for _, d := range []*device{answers, asks, v1} {
+		if !slices.Contains(devices, d) {
+			continue
+		}
 		// The reason stays over all attempts, and so does what it says.
 		lab.Eventually(t, startup, d.name+": the identity in the message", func() error {
 			st := d.status()

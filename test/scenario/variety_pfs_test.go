@@ -27,9 +27,14 @@ func TestVarietyPFSMissing(t *testing.T) {
 	})
 	t.Logf("the refusal is counted %v after the tunnel came up", time.Since(up).Round(time.Second))
 	d.pings()
-	w.Running(startup, "no-group=DOWN:NO_PROPOSAL_CHOSEN")
+	var st TunnelStatus // it is DOWN for a few seconds only
+	lab.Eventually(t, startup, "no-group=DOWN:NO_PROPOSAL_CHOSEN", func() error {
+		if st = d.status(); st.Running != "DOWN" || st.Reason != "NO_PROPOSAL_CHOSEN" {
+			return fmt.Errorf("%+v", st)
+		}
+		return nil
+	})
 	down := time.Now()
-	st := d.status()
 	t.Logf("DOWN %v after it came up: %s", down.Sub(up).Round(time.Second), st.Message)
 	if !strings.Contains(st.Message, "ESP") {
 		t.Errorf("message %q", st.Message)

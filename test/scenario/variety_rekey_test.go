@@ -5,6 +5,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,15 +27,19 @@ func TestVarietyRekey(t *testing.T) {
 	ike := &device{name: "v2-ike", spec: "ike: {lifetime: 30s}"}
 	v1ike := &device{name: "v1-ike", every: now, customer: v1Customer(false), spec: "ike: {version: 1, lifetime: 30s}\nesp: {" + v1ESP + "}"}
 	v1main := &device{name: "v1-main", mayLose: true, customer: v1Customer(false), spec: "ike: {version: 1}\nesp: {lifetime: 30s, " + v1ESP + "}"}
-	children := []*device{child, v1main,
-		{name: "v1-aggressive", every: now, mayLose: true, customer: v1Customer(true),
-			spec:    "ike: {version: 1, mode: AGGRESSIVE}\nesp: {lifetime: 30s, " + v1ESP + "}",
-			options: lab.CharonOptions{Extra: "i_dont_care_about_security_and_use_aggressive_mode_psk = yes"}},
+	v1aggressive := &device{name: "v1-aggressive", every: now, mayLose: true, customer: v1Customer(true),
+		spec:    "ike: {version: 1, mode: AGGRESSIVE}\nesp: {lifetime: 30s, " + v1ESP + "}",
+		options: lab.CharonOptions{Extra: "i_dont_care_about_security_and_use_aggressive_mode_psk = yes"}}
+	children, ikes := []*device{child,
 		{name: "no-pfs", every: now, spec: "esp: {lifetime: 30s, pfs: OPTIONAL}",
 			customer: func(c *lab.CustomerTunnel) { c.ESPProposals = "aes256gcm16" }},
 		{name: "bytes", every: often, size: 1300, spec: "esp: {lifetimeBytes: 1048576}"},
-		{name: "packets", every: often, spec: "esp: {lifetimePackets: 1000}"}}
-	w := newVariety(t, append(children, ike, v1ike)...)
+		{name: "packets", every: often, spec: "esp: {lifetimePackets: 1000}"}}, []*device{ike}
+	hasV1 := lab.HasIKEv1(t)
+	if hasV1 {
+		children, ikes = append(children, v1main, v1aggressive), append(ikes, v1ike)
+	}
+	w := newVariety(t, slices.Concat(children, ikes)...)
 	w.up()
 	for _, d := range w.devices {
 		st := d.status()
@@ -43,7 +48,10 @@ func TestVarietyRekey(t *testing.T) {
 			t.Errorf("%s: IKE version %d", d.name, st.Negotiated.IKEVersion)
 		}
 	}
-	spis, counts := map[*device]string{ike: ike.ikeSPIs(), v1ike: v1ike.ikeSPIs()}, w.rekeys()
+	spis, counts := map[*device]string{}, w.rekeys()
+	for _, d := range ikes {
+		spis[d] = d.ikeSPIs()
+	}
 	w.underPings(0, startup, 0, func() error {
 		var errs []error
 		counted := w.rekeys()
@@ -61,7 +69,9 @@ func TestVarietyRekey(t *testing.T) {
 	})
 	measured("CHILD_SA rekey", child.stats)
 	measured("IKE_SA rekey", ike.stats)
-	measured("IKEv1 quick mode rekey", v1main.stats)
+	if hasV1 {
+		measured("IKEv1 quick mode rekey", v1main.stats)
+	}
 	for _, d := range w.devices {
 		if n := d.wentDown(); n > 0 {
 			t.Errorf("%s went down %d times:\n%s", d.name, n, d.log())

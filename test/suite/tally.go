@@ -13,7 +13,7 @@ import (
 type tally struct {
 	Passed, Failed int
 	Failures       []string // names, also of tests that were skipped without a reason of the lab's
-	NotHere        []string // "name: reason" of tests and subtests that are not for this system
+	NotHere        []string // "name: reason" of tests, and parts of them, that are not for this system
 	Skipped        int      // top-level tests among Failures that were skipped
 	NotHereTests   int      // top-level tests among NotHere
 }
@@ -26,15 +26,17 @@ func (t tally) good() bool { return len(t.Failures) == 0 && t.Failed == 0 && t.t
 // count reads the output of a test binary that was run with -test.v.
 func count(output string) tally {
 	var t tally
-	reason := "" // why the present top-level test, or one of its subtests, is not for this system
+	test := ""   // the top-level test that runs
+	not := false // it, or a part of it, is not for this system
 	for line := range strings.Lines(output) {
 		line = strings.TrimRight(line, "\n")
 		if _, why, ok := strings.Cut(line, lab.NotForThisSystem); ok {
-			reason = why
+			t.NotHere = append(t.NotHere, test+": "+why)
+			not = true
 			continue
 		}
 		if name, ok := strings.CutPrefix(line, "=== RUN   "); ok && !strings.Contains(name, "/") {
-			reason = ""
+			test, not = name, false
 			continue
 		}
 		text := strings.TrimLeft(line, " ")
@@ -45,8 +47,7 @@ func count(output string) tally {
 		top := text == line
 		name, _, _ = strings.Cut(name, " (")
 		switch {
-		case verdict == "SKIP" && reason != "":
-			t.NotHere = append(t.NotHere, name+": "+reason)
+		case verdict == "SKIP" && not:
 			if top {
 				t.NotHereTests++
 			}

@@ -35,6 +35,10 @@ func TestCount(t *testing.T) {
 			"=== RUN   TestA\n    system.go:1: not for this system: ML-KEM needs strongSwan 6.0, and this is 5.9.8\n--- SKIP: TestA (0.00s)\nPASS\n",
 			tally{NotHereTests: 1, NotHere: []string{"TestA: ML-KEM needs strongSwan 6.0, and this is 5.9.8"}}, true,
 		},
+		"a part is not for this system": {
+			"=== RUN   TestA\n=== RUN   TestA/one\n    system.go:1: not for this system: no IKEv1\n--- PASS: TestA (0.00s)\n    --- SKIP: TestA/one (0.00s)\nPASS\n",
+			tally{Passed: 1, NotHere: []string{"TestA: no IKEv1"}}, true,
+		},
 		"a reason is for one test": {
 			"=== RUN   TestA\n    system.go:1: not for this system: x\n--- SKIP: TestA (0.00s)\n=== RUN   TestB\n--- SKIP: TestB (0.00s)\nPASS\n",
 			tally{NotHereTests: 1, NotHere: []string{"TestA: x"}, Skipped: 1, Failures: []string{"skipped TestB"}}, false,
