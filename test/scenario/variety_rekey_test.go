@@ -109,3 +109,18 @@ func (d *device) ikeSPIs() string {
 	}
 	return strings.Join(all, " ")
 }
+
+// rekey has the device replace its CHILD_SA and waits until the gateway counts it.
+func (d *device) rekey() {
+	d.w.t.Helper()
+	rekeys := d.status().Counters.Rekeys
+	if out, err := d.charon.Swanctl("--rekey", "--child", "cloud"); err != nil {
+		d.w.t.Fatalf("%s: rekey: %v\n%s", d.name, err, out)
+	}
+	lab.Eventually(d.w.t, startup, d.name+": the CHILD_SA is replaced", func() error {
+		if st := d.status(); st.Counters.Rekeys <= rekeys || len(st.ChildSAs) == 0 {
+			return fmt.Errorf("%d rekeys, CHILD_SAs %+v", st.Counters.Rekeys, st.ChildSAs)
+		}
+		return nil
+	})
+}
