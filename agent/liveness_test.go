@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,5 +43,38 @@ func TestSAsThatCarryNothingAreReplaced(t *testing.T) {
 			t.Errorf("the other tunnel's SAs were replaced %d times", got-two)
 		}
 		w.up(shop1, shop2)
+	})
+}
+
+// TestKeyRotationIsTold: a new key that the customer does not have yet is a condition of the tunnel, which stays up; the gateway is as wanted.
+func TestKeyRotationIsTold(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		customer := map[string]string{}
+		w.charon.PeerKey = func(conn string) string {
+			mu.Lock()
+			defer mu.Unlock()
+			return customer[conn]
+		}
+		before := manifests(shop())
+		customer["bgw-"+shop1], customer["bgw-"+shop2] = pskMark+shop1, pskMark+shop2
+		w.startWith(before, shop1, shop2)
+		since := w.tunnel(shop1).GetSince().AsTime()
+		w.write(strings.Replace(before, pskMark+shop1, pskMark+"renewed", 1))
+		pending := func() bool {
+			return slices.ContainsFunc(w.tunnel(shop1).GetConditions(), func(c *apiv1.Condition) bool { return c.GetType() == apiv1.ConditionKeyRotation })
+		}
+		w.until("the condition", pending)
+		w.pass(10 * time.Minute)
+		if !pending() || !w.gateway("shop").GetProgrammed() || len(w.tunnel(shop2).GetConditions()) > 0 {
+			t.Errorf("after ten minutes: %v", w.dump())
+		}
+		mu.Lock()
+		customer["bgw-"+shop1] = pskMark + "renewed"
+		mu.Unlock()
+		w.until("the customer's new key", func() bool { return !pending() })
+		if st := w.tunnel(shop1); st.GetRunning() != apiv1.RunningUp || !st.GetSince().AsTime().Equal(since) {
+			t.Errorf("it was down in between: %v", st)
+		}
 	})
 }
