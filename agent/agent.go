@@ -57,6 +57,7 @@ type BGP interface {
 	Remove(ctx context.Context, gateway string) error
 	Sessions(gateway string) []bgp.Session
 	Routes(gateway string) []bgp.Learned
+	Refused(gateway string) []bgp.Refused
 	Watch(ctx context.Context, emit func(bgp.Event))
 	Run(ctx context.Context) error
 }

@@ -26,7 +26,8 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 	g := d.plan
 	conditions := found.conditions(w.conditions, w.now())
 	w.conditions = conditions
-	out := fragment{routes: p.Routing.Routes, logs: map[string][]*apiv1.LogEntry{}, stats: w.stats}
+	refusals := refusalsOf(w.drivers.BGP.Refused(g.Name))
+	out := fragment{routes: append(p.Routing.Routes, g.RefusedRoutes(refusals.list)...), logs: map[string][]*apiv1.LogEntry{}, stats: w.stats}
 	statuses := map[string]*apiv1.VPNTunnelStatus{}
 	up := uint32(0)
 	for i := range g.Tunnels {
@@ -36,6 +37,9 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 			w.log.Info("tunnel", "tunnel", t.Name, "running", st.GetRunning(), "reason", st.GetReason(), "message", st.GetMessage())
 		}
 		st.IfId = t.IfID
+		if st.GetBgpSession() != nil {
+			st.BgpSession.Refused = refusals.count[plan.TunnelNeighbor(t.Name)]
+		}
 		st.InterfaceName = t.Interface
 		for _, l := range p.Link.Interfaces {
 			if l.Tunnel == t.Name {
@@ -61,6 +65,7 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 		Host: w.host, Vrf: g.VRF, Table: g.Table, Programmed: len(found.list) == 0,
 		Connections: uint32(len(out.connections)), Tunnels: uint32(len(g.Tunnels)), TunnelsUp: up,
 		Routes: uint32(len(p.Routing.Desired.Routes)), Conditions: conditions, Attachments: w.attachments(g),
+		BgpRoutes: uint32(p.Routing.Learned), BgpRoutesQuota: uint32(g.MaxBGPRoutes), BgpRoutesOverQuota: uint32(p.Routing.OverQuota),
 	}}
 	return out
 }

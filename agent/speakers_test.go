@@ -135,6 +135,9 @@ func (f *speakers) Routes(gateway string) []bgp.Learned {
 	return out
 }
 
+// Refused: these customers announce nothing that is not accepted.
+func (f *speakers) Refused(string) []bgp.Refused { return nil }
+
 func (f *speakers) Watch(ctx context.Context, emit func(bgp.Event)) {
 	events := make(chan bgp.Event, 100)
 	f.mu.Lock()

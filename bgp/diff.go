@@ -30,8 +30,9 @@ type Change struct {
 	Remove, Add []Neighbor
 	// Limit lists neighbors whose MaxPrefixes alone changed.
 	Limit []Neighbor
-	// SoftIn and SoftOut list neighbors, sessions kept, whose routes must pass the changed policy again.
-	SoftIn, SoftOut []Neighbor
+	// Rejudge lists neighbors, sessions kept, of whose routes other ones are accepted now; SoftOut those that must be announced
+	// everything again, under the changed policy.
+	Rejudge, SoftOut []Neighbor
 	// Announce has the prefixes of which something new is said; Withdraw lists those not announced any more.
 	Announce map[netip.Prefix]Originated
 	Withdraw []netip.Prefix
@@ -39,7 +40,7 @@ type Change struct {
 
 // Empty says that there is nothing to do.
 func (c Change) Empty() bool {
-	return !c.Restart && len(c.Remove)+len(c.Add)+len(c.Limit)+len(c.SoftIn)+len(c.SoftOut)+len(c.Announce)+len(c.Withdraw) == 0
+	return !c.Restart && len(c.Remove)+len(c.Add)+len(c.Limit)+len(c.Rejudge)+len(c.SoftOut)+len(c.Announce)+len(c.Withdraw) == 0
 }
 
 // Diff returns what makes have into want. Both have been through [Check].
@@ -68,8 +69,8 @@ func Diff(have, want Speaker) Change {
 		if o.MaxPrefixes != n.MaxPrefixes {
 			c.Limit = append(c.Limit, n)
 		}
-		if !samePrefixes(o.Accept, n.Accept) || !samePrefixes(o.Refuse, n.Refuse) {
-			c.SoftIn = append(c.SoftIn, n)
+		if !sameSet(o.Accept, n.Accept, ComparePrefixes) || !sameSet(o.Refuse, n.Refuse, compareGuards) || !sameSet(o.Protect, n.Protect, netip.Addr.Compare) {
+			c.Rejudge = append(c.Rejudge, n)
 		}
 		if !samePointee(o.MED, n.MED) || o.Prepend != n.Prepend || o.Mute != n.Mute {
 			c.SoftOut = append(c.SoftOut, n)
@@ -131,11 +132,15 @@ func (s Speaker) sortedNeighbors() []Neighbor {
 
 func byName(a, b Neighbor) int { return cmp.Compare(a.Name, b.Name) }
 
-func samePrefixes(a, b []netip.Prefix) bool {
+func sameSet[T comparable](a, b []T, compare func(a, b T) int) bool {
 	a, b = slices.Clone(a), slices.Clone(b)
-	slices.SortFunc(a, ComparePrefixes)
-	slices.SortFunc(b, ComparePrefixes)
+	slices.SortFunc(a, compare)
+	slices.SortFunc(b, compare)
 	return slices.Equal(slices.Compact(a), slices.Compact(b))
+}
+
+func compareGuards(a, b Guard) int {
+	return cmp.Or(ComparePrefixes(a.Prefix, b.Prefix), cmp.Compare(a.Why, b.Why))
 }
 
 func samePointee(a, b *uint32) bool {

@@ -29,6 +29,10 @@ type Session struct {
 	// Message says for people why the session is not established: why the last one ended, when the next attempt follows a prefix
 	// limit. Empty when there is nothing to say.
 	Message string
+	// NextTry is when a session that the peer's number of prefixes has ended is begun again; zero otherwise. Exceeded counts how often
+	// that has happened since the neighbor is wanted.
+	NextTry  time.Time
+	Exceeded uint64
 	// LocalAddress and PeerAddress are the configured ends.
 	LocalAddress, PeerAddress netip.Addr
 	LocalASN, PeerASN         uint32

@@ -94,9 +94,10 @@ type Neighbor struct {
 	// Accept holds, for a Fabric neighbor, the prefixes it may announce; more specific ones are included, and nothing else is
 	// accepted. A Customer may announce anything that Refuse and the built-in guards allow.
 	Accept []netip.Prefix
-	// Refuse holds prefixes never accepted from this neighbor, nor any more specific one. A less specific one, such as a default
-	// route, is accepted: longest match keeps it from taking the refused prefix's traffic.
-	Refuse []netip.Prefix
+	// Refuse holds prefixes never accepted from this neighbor, nor any more specific one.
+	Refuse []Guard
+	// Protect holds addresses that no accepted prefix contains, but for a default route.
+	Protect []netip.Addr
 }
 
 // Announcement is a route that the speaker originates toward all neighbors of one kind. The same prefix may go to both kinds, but

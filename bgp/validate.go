@@ -120,23 +120,10 @@ func checkSession(s Speaker, n Neighbor) error {
 			return errors.New("accept: invalid prefix")
 		}
 	}
-	for _, p := range n.Refuse {
-		if !p.IsValid() {
-			return errors.New("refuse: invalid prefix")
+	for _, g := range n.Refuse {
+		if !g.Prefix.IsValid() || g.Why == "" {
+			return errors.New("refuse: invalid prefix or no reason")
 		}
 	}
 	return nil
-}
-
-// Guards returns the prefixes that are never accepted from a customer, nor anything more specific: addresses that mean something
-// only on a link or a host (RFC 6890), multicast, and class E. A default route is more general than each of them, so it passes.
-func Guards() []netip.Prefix {
-	var guards []netip.Prefix
-	for _, p := range []string{
-		"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
-		"::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8",
-	} {
-		guards = append(guards, netip.MustParsePrefix(p))
-	}
-	return guards
 }

@@ -67,7 +67,7 @@ func fullView() *status.View {
 				},
 				Negotiated: &apiv1.Negotiated{IkeVersion: 2, PostQuantum: true, IkeSuite: "AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384/KE1_ML_KEM_768",
 					EspSuite: "AES_GCM_16-256"},
-				BgpSession: &apiv1.BGPSession{PrefixesReceived: 15, PrefixesAccepted: 16, PrefixesAnnounced: 17},
+				BgpSession: &apiv1.BGPSession{PrefixesReceived: 15, PrefixesAccepted: 16, PrefixesAnnounced: 17, Refused: map[string]uint32{"MARTIAN": 19}},
 				Bfd:        "UP", BfdSession: &apiv1.BFDSession{State: "UP", Downs: 18},
 			}},
 			{Name: "shop-idc-2", Spec: &apiv1.VPNTunnelSpec{Connection: "shop-idc"}, Status: &apiv1.VPNTunnelStatus{

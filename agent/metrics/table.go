@@ -119,6 +119,9 @@ func collectRoutes(s *scrape, p *page) {
 	type series struct{ gateway, source, state string }
 	counts := make(map[series]int)
 	for _, r := range s.Routes {
+		if r.GetRefused() != "" {
+			continue
+		}
 		state := "candidate"
 		if r.GetInstalled() {
 			state = "installed"

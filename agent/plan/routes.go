@@ -68,6 +68,8 @@ type Routing struct {
 	Desired route.Desired
 	// Routes lists every candidate, the hidden and the unusable ones too, by prefix and rank.
 	Routes []*apiv1.Route
+	// Learned counts routes learned from customers, those over the quota too.
+	Learned int
 	// OverQuota counts learned routes that were left out because of MaxBGPRoutes.
 	OverQuota int
 
@@ -78,9 +80,10 @@ type Routing struct {
 // groups by one message, however many routes there are. A group is named after those that may be in it, not after those that are up,
 // so that a tunnel that comes or goes changes a group and no route.
 func (g *Gateway) Routing(run Running) (Routing, error) {
-	candidates, over := g.candidates(run)
+	candidates, learned, over := g.candidates(run)
 	out := Routing{
 		Desired:   route.Desired{Gateway: g.Name, Table: g.Table},
+		Learned:   learned,
 		OverQuota: over,
 		selected:  map[netip.Prefix][]candidate{},
 	}
@@ -149,9 +152,10 @@ func carrying(chosen []candidate) []member {
 	return standby
 }
 
-// candidates returns all possible routes sorted by prefix, rank and target, and how many learned ones exceed the quota.
-func (g *Gateway) candidates(run Running) ([]candidate, int) {
-	var out []candidate
+// candidates returns all possible routes sorted by prefix, rank and target, how many customers have announced, and how many of these
+// exceed the quota.
+func (g *Gateway) candidates(run Running) (out []candidate, fromCustomers, over int) {
+	var learned []candidate
 	for i := range g.Attachments {
 		a := &g.Attachments[i]
 		for _, p := range a.Prefixes {
@@ -175,16 +179,15 @@ func (g *Gateway) candidates(run Running) ([]candidate, int) {
 		}
 		out = append(out, c)
 	}
-	learned, over := g.learned(run)
+	learned, fromCustomers, over = g.learned(run)
 	out = append(out, learned...)
 	slices.SortFunc(out, func(a, b candidate) int {
 		return cmp.Or(bgp.ComparePrefixes(a.prefix, b.prefix), a.rank.compare(b.rank), cmp.Compare(a.target, b.target))
 	})
-	return out, over
+	return out, fromCustomers, over
 }
 
-func (g *Gateway) learned(run Running) (out []candidate, over int) {
-	fromCustomers := 0
+func (g *Gateway) learned(run Running) (out []candidate, fromCustomers, over int) {
 	for _, l := range run.Learned {
 		c := candidate{prefix: l.Prefix}
 		var targets []string
@@ -221,7 +224,7 @@ func (g *Gateway) learned(run Running) (out []candidate, over int) {
 		c.target = strings.Join(slices.Compact(targets), ",")
 		out = append(out, c)
 	}
-	return out, over
+	return out, fromCustomers, over
 }
 
 func tunnelMember(t *Tunnel, prefix netip.Prefix, run Running) member {

@@ -13,7 +13,7 @@ import (
 // reach right now.
 func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 	s := bgp.Speaker{Gateway: g.Name, ASN: g.ASN, RouterID: g.RouterID, Device: g.VRF}
-	own := g.attachmentPrefixes()
+	refuse, protect := g.guards()
 	for i := range g.Tunnels {
 		t := &g.Tunnels[i]
 		if !t.BGP || !t.AdminUp || !run.up(t.Name) {
@@ -23,7 +23,7 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 		n := bgp.Neighbor{
 			Name: TunnelNeighbor(t.Name), Kind: bgp.Customer, Address: t.Peer, LocalAddress: t.Inside.Addr(), PeerASN: t.CustomerASN,
 			Keepalive: spec.GetKeepalive().AsDuration(), Hold: spec.GetHold().AsDuration(), Password: t.BGPPassword,
-			MaxPrefixes: spec.GetMaxPrefixes(), Prepend: int(spec.GetPrepend()), IPv4: g.IPv4, IPv6: g.IPv6, Refuse: own,
+			MaxPrefixes: spec.GetMaxPrefixes(), Prepend: int(spec.GetPrepend()), IPv4: g.IPv4, IPv6: g.IPv6, Refuse: refuse, Protect: protect,
 			Restarts: run.Tunnels[t.Name].BFDDowns,
 		}
 		if spec.Med != nil {
@@ -56,13 +56,32 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 	return s
 }
 
-func (g *Gateway) attachmentPrefixes() []netip.Prefix {
-	var out []netip.Prefix
+// guards are what customers must not announce: what is on the VPC's side, the inside addresses of tunnels, over which the sessions
+// themselves run, and, but for a default route, what contains an outer address: ESP has its routes in the underlay, but the VPC would
+// be told to reach the tunnel's own ends through the tunnel.
+func (g *Gateway) guards() ([]bgp.Guard, []netip.Addr) {
+	var refuse []bgp.Guard
+	var protect []netip.Addr
 	for _, a := range g.Attachments {
-		out = append(out, a.Prefixes...)
+		for _, p := range a.Prefixes {
+			refuse = append(refuse, bgp.Guard{Prefix: p, Why: bgp.RefusedOwn})
+		}
+		for _, hop := range []netip.Addr{a.Peer, a.NextHop} {
+			if hop.IsValid() {
+				refuse = append(refuse, bgp.Guard{Prefix: netip.PrefixFrom(hop, hop.BitLen()), Why: bgp.RefusedOwn})
+			}
+		}
 	}
-	slices.SortFunc(out, bgp.ComparePrefixes)
-	return slices.Compact(out)
+	for i := range g.Tunnels {
+		t := &g.Tunnels[i]
+		refuse = append(refuse, bgp.Guard{Prefix: t.Inside.Masked(), Why: bgp.RefusedInside})
+		protect = append(protect, t.Cloud, t.Customer)
+	}
+	slices.SortFunc(refuse, func(a, b bgp.Guard) int {
+		return cmp.Or(bgp.ComparePrefixes(a.Prefix, b.Prefix), cmp.Compare(a.Why, b.Why))
+	})
+	slices.SortFunc(protect, netip.Addr.Compare)
+	return slices.Compact(refuse), slices.Compact(protect)
 }
 
 // announcements: to customers, attachments' prefixes and static routes into attachments, with AllowTransit also what other customers have

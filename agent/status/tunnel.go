@@ -131,7 +131,8 @@ func counters(l Layers) *apiv1.Counters {
 
 func session(s *bgp.Session) *apiv1.BGPSession {
 	out := &apiv1.BGPSession{State: string(s.State), LocalAsn: s.LocalASN, PeerAsn: s.PeerASN, Since: stamp(s.Since), Message: s.Message,
-		PrefixesReceived: s.Received, PrefixesAccepted: s.Accepted, PrefixesAnnounced: s.Announced}
+		PrefixesReceived: s.Received, PrefixesAccepted: s.Accepted, PrefixesAnnounced: s.Announced,
+		NextTry: stamp(s.NextTry), LimitExceeded: s.Exceeded}
 	if s.LocalAddress.IsValid() {
 		out.LocalAddress = s.LocalAddress.String()
 	}

@@ -100,15 +100,19 @@ type BorderGatewayStatus struct {
 	Vrf   string                 `protobuf:"bytes,2,opt,name=vrf,proto3" json:"vrf,omitempty"`
 	Table uint32                 `protobuf:"varint,3,opt,name=table,proto3" json:"table,omitempty"`
 	// True after everything wanted was applied without an error in the last round.
-	Programmed    bool                `protobuf:"varint,4,opt,name=programmed,proto3" json:"programmed,omitempty"`
-	Connections   uint32              `protobuf:"varint,5,opt,name=connections,proto3" json:"connections,omitempty"`
-	Tunnels       uint32              `protobuf:"varint,6,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
-	TunnelsUp     uint32              `protobuf:"varint,7,opt,name=tunnels_up,json=tunnelsUp,proto3" json:"tunnels_up,omitempty"`
-	Routes        uint32              `protobuf:"varint,8,opt,name=routes,proto3" json:"routes,omitempty"`
-	Conditions    []*Condition        `protobuf:"bytes,9,rep,name=conditions,proto3" json:"conditions,omitempty"`
-	Attachments   []*AttachmentStatus `protobuf:"bytes,10,rep,name=attachments,proto3" json:"attachments,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Programmed  bool                `protobuf:"varint,4,opt,name=programmed,proto3" json:"programmed,omitempty"`
+	Connections uint32              `protobuf:"varint,5,opt,name=connections,proto3" json:"connections,omitempty"`
+	Tunnels     uint32              `protobuf:"varint,6,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
+	TunnelsUp   uint32              `protobuf:"varint,7,opt,name=tunnels_up,json=tunnelsUp,proto3" json:"tunnels_up,omitempty"`
+	Routes      uint32              `protobuf:"varint,8,opt,name=routes,proto3" json:"routes,omitempty"`
+	Conditions  []*Condition        `protobuf:"bytes,9,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	Attachments []*AttachmentStatus `protobuf:"bytes,10,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	// Routes learned from customers, how many the quota allows (0: any number), and how many are left out because of it.
+	BgpRoutes          uint32 `protobuf:"varint,30,opt,name=bgp_routes,json=bgpRoutes,proto3" json:"bgp_routes,omitempty"`
+	BgpRoutesQuota     uint32 `protobuf:"varint,31,opt,name=bgp_routes_quota,json=bgpRoutesQuota,proto3" json:"bgp_routes_quota,omitempty"`
+	BgpRoutesOverQuota uint32 `protobuf:"varint,32,opt,name=bgp_routes_over_quota,json=bgpRoutesOverQuota,proto3" json:"bgp_routes_over_quota,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *BorderGatewayStatus) Reset() {
@@ -209,6 +213,27 @@ func (x *BorderGatewayStatus) GetAttachments() []*AttachmentStatus {
 		return x.Attachments
 	}
 	return nil
+}
+
+func (x *BorderGatewayStatus) GetBgpRoutes() uint32 {
+	if x != nil {
+		return x.BgpRoutes
+	}
+	return 0
+}
+
+func (x *BorderGatewayStatus) GetBgpRoutesQuota() uint32 {
+	if x != nil {
+		return x.BgpRoutesQuota
+	}
+	return 0
+}
+
+func (x *BorderGatewayStatus) GetBgpRoutesOverQuota() uint32 {
+	if x != nil {
+		return x.BgpRoutesOverQuota
+	}
+	return 0
 }
 
 type AttachmentStatus struct {
@@ -1284,8 +1309,14 @@ type BGPSession struct {
 	PrefixesReceived  uint32 `protobuf:"varint,8,opt,name=prefixes_received,json=prefixesReceived,proto3" json:"prefixes_received,omitempty"`
 	PrefixesAccepted  uint32 `protobuf:"varint,9,opt,name=prefixes_accepted,json=prefixesAccepted,proto3" json:"prefixes_accepted,omitempty"`
 	PrefixesAnnounced uint32 `protobuf:"varint,10,opt,name=prefixes_announced,json=prefixesAnnounced,proto3" json:"prefixes_announced,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// When a session that is ended because of the number of prefixes is begun again; unset otherwise. How often that happened since the
+	// tunnel came up.
+	NextTry       *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=next_try,json=nextTry,proto3" json:"next_try,omitempty"`
+	LimitExceeded uint64                 `protobuf:"varint,21,opt,name=limit_exceeded,json=limitExceeded,proto3" json:"limit_exceeded,omitempty"`
+	// Prefixes that are announced and not accepted, by reason: a word of BGPRefusals.
+	Refused       map[string]uint32 `protobuf:"bytes,22,rep,name=refused,proto3" json:"refused,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BGPSession) Reset() {
@@ -1388,6 +1419,27 @@ func (x *BGPSession) GetPrefixesAnnounced() uint32 {
 	return 0
 }
 
+func (x *BGPSession) GetNextTry() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTry
+	}
+	return nil
+}
+
+func (x *BGPSession) GetLimitExceeded() uint64 {
+	if x != nil {
+		return x.LimitExceeded
+	}
+	return 0
+}
+
+func (x *BGPSession) GetRefused() map[string]uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 // LogEntry is one line of a tunnel's negotiation log. Never holds secrets.
 type LogEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1456,8 +1508,10 @@ type Route struct {
 	AsPath   []uint32   `protobuf:"varint,7,rep,packed,name=as_path,json=asPath,proto3" json:"as_path,omitempty"`
 	Host     string     `protobuf:"bytes,8,opt,name=host,proto3" json:"host,omitempty"`
 	// True when the kernel has it; false for a candidate that another one hides or that has no tunnel UP.
-	Installed     bool   `protobuf:"varint,9,opt,name=installed,proto3" json:"installed,omitempty"`
-	Message       string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	Installed bool   `protobuf:"varint,9,opt,name=installed,proto3" json:"installed,omitempty"`
+	Message   string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	// Why a route that was announced is not accepted, a word of BGPRefusals; empty for a candidate.
+	Refused       string `protobuf:"bytes,30,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1562,6 +1616,13 @@ func (x *Route) GetMessage() string {
 	return ""
 }
 
+func (x *Route) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 type NextHop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tunnel        string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
@@ -1631,7 +1692,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06object\x18\x04 \x01(\tR\x06object\"\xdd\x02\n" +
+	"\x06object\x18\x04 \x01(\tR\x06object\"\xd9\x03\n" +
 	"\x13BorderGatewayStatus\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x10\n" +
 	"\x03vrf\x18\x02 \x01(\tR\x03vrf\x12\x14\n" +
@@ -1648,7 +1709,11 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"conditions\x18\t \x03(\v2\x16.bordergw.v1.ConditionR\n" +
 	"conditions\x12?\n" +
 	"\vattachments\x18\n" +
-	" \x03(\v2\x1d.bordergw.v1.AttachmentStatusR\vattachments\"\xcc\x01\n" +
+	" \x03(\v2\x1d.bordergw.v1.AttachmentStatusR\vattachments\x12\x1d\n" +
+	"\n" +
+	"bgp_routes\x18\x1e \x01(\rR\tbgpRoutes\x12(\n" +
+	"\x10bgp_routes_quota\x18\x1f \x01(\rR\x0ebgpRoutesQuota\x121\n" +
+	"\x15bgp_routes_over_quota\x18  \x01(\rR\x12bgpRoutesOverQuota\"\xcc\x01\n" +
 	"\x10AttachmentStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\tR\tinterface\x12\x10\n" +
@@ -1771,7 +1836,7 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"XfrmErrors\x12%\n" +
 	"\x0eoutside_window\x18\x01 \x01(\x04R\routsideWindow\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\x04R\breplayed\x12)\n" +
-	"\x10integrity_failed\x18\x03 \x01(\x04R\x0fintegrityFailed\"\xf7\x02\n" +
+	"\x10integrity_failed\x18\x03 \x01(\x04R\x0fintegrityFailed\"\xd1\x04\n" +
 	"\n" +
 	"BGPSession\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12#\n" +
@@ -1784,10 +1849,16 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x11prefixes_received\x18\b \x01(\rR\x10prefixesReceived\x12+\n" +
 	"\x11prefixes_accepted\x18\t \x01(\rR\x10prefixesAccepted\x12-\n" +
 	"\x12prefixes_announced\x18\n" +
-	" \x01(\rR\x11prefixesAnnounced\"T\n" +
+	" \x01(\rR\x11prefixesAnnounced\x125\n" +
+	"\bnext_try\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\anextTry\x12%\n" +
+	"\x0elimit_exceeded\x18\x15 \x01(\x04R\rlimitExceeded\x12>\n" +
+	"\arefused\x18\x16 \x03(\v2$.bordergw.v1.BGPSession.RefusedEntryR\arefused\x1a:\n" +
+	"\fRefusedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"T\n" +
 	"\bLogEntry\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x95\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xaf\x02\n" +
 	"\x05Route\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x12\n" +
@@ -1799,7 +1870,8 @@ const file_api_v1_status_proto_rawDesc = "" +
 	"\x04host\x18\b \x01(\tR\x04host\x12\x1c\n" +
 	"\tinstalled\x18\t \x01(\bR\tinstalled\x12\x18\n" +
 	"\amessage\x18\n" +
-	" \x01(\tR\amessage\"Y\n" +
+	" \x01(\tR\amessage\x12\x18\n" +
+	"\arefused\x18\x1e \x01(\tR\arefused\"Y\n" +
 	"\aNextHop\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\tR\tinterface\x12\x18\n" +
@@ -1817,7 +1889,7 @@ func file_api_v1_status_proto_rawDescGZIP() []byte {
 	return file_api_v1_status_proto_rawDescData
 }
 
-var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_api_v1_status_proto_goTypes = []any{
 	(*Condition)(nil),             // 0: bordergw.v1.Condition
 	(*BorderGatewayStatus)(nil),   // 1: bordergw.v1.BorderGatewayStatus
@@ -1835,15 +1907,16 @@ var file_api_v1_status_proto_goTypes = []any{
 	(*Route)(nil),                 // 13: bordergw.v1.Route
 	(*NextHop)(nil),               // 14: bordergw.v1.NextHop
 	nil,                           // 15: bordergw.v1.Counters.FailuresEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	nil,                           // 16: bordergw.v1.BGPSession.RefusedEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
 }
 var file_api_v1_status_proto_depIdxs = []int32{
-	16, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	17, // 0: bordergw.v1.Condition.since:type_name -> google.protobuf.Timestamp
 	0,  // 1: bordergw.v1.BorderGatewayStatus.conditions:type_name -> bordergw.v1.Condition
 	2,  // 2: bordergw.v1.BorderGatewayStatus.attachments:type_name -> bordergw.v1.AttachmentStatus
-	16, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
-	16, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
+	17, // 3: bordergw.v1.VPNConnectionStatus.since:type_name -> google.protobuf.Timestamp
+	17, // 4: bordergw.v1.VPNTunnelStatus.since:type_name -> google.protobuf.Timestamp
 	7,  // 5: bordergw.v1.VPNTunnelStatus.child_sas:type_name -> bordergw.v1.ChildSA
 	8,  // 6: bordergw.v1.VPNTunnelStatus.negotiated:type_name -> bordergw.v1.Negotiated
 	9,  // 7: bordergw.v1.VPNTunnelStatus.counters:type_name -> bordergw.v1.Counters
@@ -1851,23 +1924,25 @@ var file_api_v1_status_proto_depIdxs = []int32{
 	0,  // 9: bordergw.v1.VPNTunnelStatus.conditions:type_name -> bordergw.v1.Condition
 	6,  // 10: bordergw.v1.VPNTunnelStatus.local:type_name -> bordergw.v1.LocalChange
 	5,  // 11: bordergw.v1.VPNTunnelStatus.bfd_session:type_name -> bordergw.v1.BFDSession
-	16, // 12: bordergw.v1.BFDSession.since:type_name -> google.protobuf.Timestamp
-	17, // 13: bordergw.v1.BFDSession.detection:type_name -> google.protobuf.Duration
-	17, // 14: bordergw.v1.BFDSession.interval:type_name -> google.protobuf.Duration
-	16, // 15: bordergw.v1.LocalChange.since:type_name -> google.protobuf.Timestamp
-	16, // 16: bordergw.v1.LocalChange.deadline:type_name -> google.protobuf.Timestamp
-	16, // 17: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
+	17, // 12: bordergw.v1.BFDSession.since:type_name -> google.protobuf.Timestamp
+	18, // 13: bordergw.v1.BFDSession.detection:type_name -> google.protobuf.Duration
+	18, // 14: bordergw.v1.BFDSession.interval:type_name -> google.protobuf.Duration
+	17, // 15: bordergw.v1.LocalChange.since:type_name -> google.protobuf.Timestamp
+	17, // 16: bordergw.v1.LocalChange.deadline:type_name -> google.protobuf.Timestamp
+	17, // 17: bordergw.v1.ChildSA.installed:type_name -> google.protobuf.Timestamp
 	15, // 18: bordergw.v1.Counters.failures:type_name -> bordergw.v1.Counters.FailuresEntry
-	17, // 19: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
+	18, // 19: bordergw.v1.Counters.probe_rtt:type_name -> google.protobuf.Duration
 	10, // 20: bordergw.v1.Counters.xfrm_errors:type_name -> bordergw.v1.XfrmErrors
-	16, // 21: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
-	16, // 22: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	14, // 23: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	17, // 21: bordergw.v1.BGPSession.since:type_name -> google.protobuf.Timestamp
+	17, // 22: bordergw.v1.BGPSession.next_try:type_name -> google.protobuf.Timestamp
+	16, // 23: bordergw.v1.BGPSession.refused:type_name -> bordergw.v1.BGPSession.RefusedEntry
+	17, // 24: bordergw.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	14, // 25: bordergw.v1.Route.next_hops:type_name -> bordergw.v1.NextHop
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_status_proto_init() }
@@ -1882,7 +1957,7 @@ func file_api_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_status_proto_rawDesc), len(file_api_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -155,6 +155,11 @@ const (
 	BGPEstablished = "ESTABLISHED"
 )
 
+// BGPRefusals lists the words of BGPSession.refused and Route.refused: why an announced route is not accepted.
+func BGPRefusals() []string {
+	return []string{"MALFORMED_AS_PATH", "AS_LOOP", "MARTIAN", "OWN_PREFIX", "INSIDE_ADDRESS", "OUTER_ADDRESS", "NOT_ALLOWED"}
+}
+
 // VPNTunnelStatus.bfd, BFDSession.state and BFDSession.peerState (RFC 5880 §6.2; OFF where no session is wanted).
 const (
 	BFDOff       = "OFF"

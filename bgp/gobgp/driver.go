@@ -156,6 +156,15 @@ func (d *Driver) Routes(gateway string) []bgp.Learned {
 	return nil
 }
 
+// Refused returns what a gateway's neighbors have announced and was not accepted, with the reason, sorted by neighbor and prefix, from
+// memory.
+func (d *Driver) Refused(gateway string) []bgp.Refused {
+	if g := d.find(gateway); g != nil {
+		return g.view.snapshotRefused()
+	}
+	return nil
+}
+
 // Close ends the driver. Normally every session ends with a Cease and all goroutines have ended when Close returns. With keep the
 // speakers are left as they are for the end of the process, which must follow at once: to the neighbors it is then a lost
 // connection, which those with graceful restart bridge. (GoBGP's own graceful stop withdraws routes from neighbors it has not yet

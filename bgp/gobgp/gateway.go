@@ -84,6 +84,7 @@ func (g *gateway) converge(ctx context.Context, errs map[string]error) error {
 	if change.Empty() {
 		return nil
 	}
+	defer g.view.recount()
 	if err := g.remove(ctx, change.Remove); err != nil {
 		return err
 	}
@@ -98,13 +99,13 @@ func (g *gateway) converge(ctx context.Context, errs map[string]error) error {
 			errs[n.Name] = err
 		}
 	}
-	for _, n := range change.SoftIn {
-		if err := g.soft(ctx, n, api.ResetPeerRequest_DIRECTION_IN); err != nil {
-			errs[n.Name] = err
+	for _, n := range change.Rejudge {
+		if g.view.rejudge(n) {
+			g.d.emit(bgp.RoutesChanged{Gateway: g.name})
 		}
 	}
 	for _, n := range change.SoftOut {
-		if err := g.soft(ctx, n, api.ResetPeerRequest_DIRECTION_OUT); err != nil {
+		if err := g.softOut(ctx, n); err != nil {
 			errs[n.Name] = err
 		}
 	}

@@ -182,7 +182,7 @@ func (b *bench) routerWithID(host int, asn uint32, id netip.Addr, options ...rou
 	r := &router{b: b, s: s, addr: addr, asn: asn}
 	b.Cleanup(func() { r.stop() })
 	r.conf = &api.Peer{
-		Conf:   &api.PeerConf{NeighborAddress: us.String(), PeerAsn: 65000, AllowOwnAsn: 5},
+		Conf:   &api.PeerConf{NeighborAddress: us.String(), PeerAsn: 65000, AllowOwnAsn: 5, AllowAspathLoopLocal: true},
 		Timers: &api.Timers{Config: &api.TimersConfig{ConnectRetry: 1, IdleHoldTimeAfterReset: 1}},
 		// It does not dial: when two GoBGP speakers connect to each other at once, each may wait for ever on the connection
 		// that the other has given up, and this one has nobody to notice.

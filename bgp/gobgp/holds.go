@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/osrg/gobgp/v4/api"
-
 	"github.com/bordergw/bordergw/bgp"
 )
 
@@ -42,7 +40,7 @@ func (g *gateway) do(ctx context.Context, t task) {
 	case t.why == settled && i >= 0:
 		// GoBGP announces its table while a session is not yet established for everybody else: a route that appears between these
 		// two moments is announced to this neighbor by nobody.
-		errs[t.neighbor] = g.soft(ctx, g.have.Neighbors[i], api.ResetPeerRequest_DIRECTION_OUT)
+		errs[t.neighbor] = g.softOut(ctx, g.have.Neighbors[i])
 	default:
 		return
 	}

@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -14,7 +15,8 @@ func TestLearnedRoutes(t *testing.T) {
 	b := newBench(t, Options{})
 	r1, r2 := b.router(11, 65010), b.router(12, 65020)
 	n1, n2 := r1.neighbor("tunnel/a", bgp.Customer), r2.neighbor("tunnel/b", bgp.Customer)
-	n1.Refuse, n2.Refuse = prefixes("10.0.0.0/16", "2001:db8:1::/48"), prefixes("10.0.0.0/16", "2001:db8:1::/48")
+	n1.Refuse, n2.Refuse = guards("10.0.0.0/16", "2001:db8:1::/48"), guards("10.0.0.0/16", "2001:db8:1::/48")
+	n1.Protect = []netip.Addr{netip.MustParseAddr("203.0.113.1")}
 	start := time.Now()
 	b.apply(b.speaker(n1, n2))
 	b.established("gw", "tunnel/a", "tunnel/b")
@@ -63,6 +65,16 @@ func TestLearnedRoutes(t *testing.T) {
 		)
 		b.learns("gw", "0.0.0.0/0: tunnel/a", "10.0.0.0/8: tunnel/a", "2001:db8:2::/48: tunnel/a", "::/0: tunnel/a")
 	})
+	b.run("what is refused is told with the reason", func() {
+		r1.announce(route{prefix: "203.0.0.0/16"}, route{prefix: "172.31.0.0/16", path: []uint32{65000}})
+		b.refuses("gw", "0.1.0.0/16 MARTIAN", "10.0.0.0/16 OWN_PREFIX", "10.0.3.0/24 OWN_PREFIX", "127.1.0.0/16 MARTIAN",
+			"169.254.10.0/30 MARTIAN", "172.31.0.0/16 AS_LOOP", "203.0.0.0/16 OUTER_ADDRESS", "224.0.0.0/24 MARTIAN", "240.0.0.0/8 MARTIAN",
+			"2001:db8:1:7::/64 OWN_PREFIX", "fe80:1::/64 MARTIAN", "ff05::/16 MARTIAN")
+		r1.withdraw("203.0.0.0/16")
+		r1.announce(route{prefix: "172.31.0.0/16"})
+		b.learns("gw", "0.0.0.0/0: tunnel/a", "10.0.0.0/8: tunnel/a", "172.31.0.0/16: tunnel/a", "2001:db8:2::/48: tunnel/a", "::/0: tunnel/a")
+		r1.withdraw("172.31.0.0/16")
+	})
 	b.run("counters", func() {
 		b.eventually(func() string {
 			s := b.session("gw", "tunnel/a")
@@ -71,7 +83,7 @@ func TestLearnedRoutes(t *testing.T) {
 	})
 	b.run("a changed guard judges again without a new session", func() {
 		since := b.session("gw", "tunnel/a").Since
-		n1.Refuse = prefixes("2001:db8:2::/32")
+		n1.Refuse = guards("2001:db8:2::/32")
 		b.apply(b.speaker(n1, n2))
 		b.learns("gw", "0.0.0.0/0: tunnel/a", "10.0.0.0/8: tunnel/a", "10.0.0.0/16: tunnel/a", "10.0.3.0/24: tunnel/a", "::/0: tunnel/a")
 		if got := b.session("gw", "tunnel/a"); got.Since != since || got.State != bgp.Established {
@@ -96,5 +108,25 @@ func TestLearnedRoutes(t *testing.T) {
 		if b.d.find("gw").server != nil {
 			t.Error("a server runs without neighbors")
 		}
+	})
+}
+
+func guards(l ...string) []bgp.Guard {
+	var out []bgp.Guard
+	for _, p := range prefixes(l...) {
+		out = append(out, bgp.Guard{Prefix: p, Why: bgp.RefusedOwn})
+	}
+	return out
+}
+
+// refuses waits until exactly these paths of the gateway's neighbors are refused.
+func (b *bench) refuses(gateway string, want ...string) {
+	b.Helper()
+	b.eventually(func() string {
+		got := []string{}
+		for _, r := range b.d.Refused(gateway) {
+			got = append(got, r.Prefix.String()+" "+string(r.Why))
+		}
+		return cmp.Diff(want, got)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 
 	gobgpbgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
@@ -81,8 +82,17 @@ func (h *logHandler) take(r slog.Record, prefix string) {
 		text = gobgpbgp.NewNotificationErrorCode(uint8(code), uint8(subcode)).String()
 	}
 	if text != "" {
-		h.note(addr, prefix+text)
+		h.note(addr, prefix+explain(text))
 	}
+}
+
+// explain adds what a person may not think of: packets whose TCP MD5 signature is wrong or missing are dropped without a word
+// (RFC 2385 §2).
+func explain(text string) string {
+	if strings.Contains(text, "i/o timeout") {
+		return text + ": no answer, as also when the two ends' BGP passwords differ or only one end has one"
+	}
+	return text
 }
 
 // WithAttrs implements slog.Handler.

@@ -94,7 +94,7 @@ func (g *gateway) delete(ctx context.Context, n bgp.Neighbor) error {
 	}
 	g.have.Neighbors = slices.DeleteFunc(g.have.Neighbors, func(o bgp.Neighbor) bool { return o.Name == n.Name })
 	if h := g.holds[n.Name]; h != nil && g.held(n.Name) {
-		g.view.suspend(n.Address, h.message())
+		g.view.suspend(n.Address, h.message(), h.until)
 	} else {
 		g.view.unwant(n.Address)
 	}
@@ -114,9 +114,11 @@ func (g *gateway) update(ctx context.Context, n bgp.Neighbor) error {
 	return nil
 }
 
-// soft makes the routes of a neighbor pass the policy again.
-func (g *gateway) soft(ctx context.Context, n bgp.Neighbor, direction api.ResetPeerRequest_Direction) error {
-	err := g.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: n.Address.String(), Soft: true, Direction: direction})
+// softOut announces everything to a neighbor again, under the present policy, and takes back what that does not allow.
+func (g *gateway) softOut(ctx context.Context, n bgp.Neighbor) error {
+	err := g.server.ResetPeer(ctx, &api.ResetPeerRequest{
+		Address: n.Address.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT,
+	})
 	if err != nil {
 		return fmt.Errorf("soft reset of peer %v: %w", n.Address, err)
 	}

@@ -26,7 +26,8 @@ const (
 	deferral = 20
 	// internetControl is the TOS byte of class selector 6 (RFC 4594 §3.1): routing survives when a link is full.
 	internetControl = 0xc0
-	// ownLoops lets own-AS loops through to import policy, see there. It is the most that GoBGP can be told.
+	// ownLoops lets own-AS loops through to the view, which refuses them: GoBGP skips such an UPDATE, and the route that it replaces
+	// would stay. It is the most that GoBGP can be told.
 	ownLoops = 255
 	// maxPassword is TCP_MD5SIG_MAXKEYLEN (linux/tcp.h).
 	maxPassword = 80

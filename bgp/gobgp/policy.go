@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/osrg/gobgp/v4/api"
 
@@ -34,7 +33,7 @@ const (
 // statement accepts is refused by the assignments' default action.
 func policies(s bgp.Speaker) *api.SetPoliciesRequest {
 	b := builder{}
-	b.importStatements(s)
+	b.importStatements()
 	b.exportStatements(s)
 	return &api.SetPoliciesRequest{
 		DefinedSets: b.sets,
@@ -50,53 +49,12 @@ type builder struct {
 	imports, exports []*api.Statement
 }
 
-func (b *builder) importStatements(s bgp.Speaker) {
+// importStatements let everything in: the view judges it ([bgp.Neighbor.Judge]), which can say why. GoBGP passes on nothing that it has
+// learned, and a learned path's own LOCAL_PREF must not put it above what we originate.
+func (b *builder) importStatements() {
 	// Import policy also judges what we originate ourselves.
 	b.accept(&api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, &api.Actions{})
-
-	// A path that has come back to us. GoBGP's own check skips such an UPDATE, and the route it replaces stays in the table; refused
-	// by policy, it withdraws that route. The parentheses keep GoBGP from its shortcut that does not look into AS_SETs.
-	// AS 0 makes an AS_PATH malformed (RFC 7607), which GoBGP does not look at.
-	never := &api.DefinedSet{
-		DefinedType: api.DefinedType_DEFINED_TYPE_AS_PATH, Name: "never", List: []string{fmt.Sprintf("_(%d)_", s.ASN), "_(0)_"},
-	}
-	b.sets = append(b.sets, never)
-	b.refuse(&api.Conditions{AsPathSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: never.Name}})
-
-	customers := ofKind(s.Neighbors, bgp.Customer)
-	if len(customers) > 0 {
-		all := b.neighborSet("customers", customers)
-		for _, set := range b.prefixSets("guards", bgp.Guards()) {
-			b.refuse(&api.Conditions{NeighborSet: all, PrefixSet: set})
-		}
-		for i, group := range groups(customers, func(n bgp.Neighbor) string { return prefixKey(n.Refuse) }) {
-			name := fmt.Sprintf("customers-refuse-%d", i)
-			sets := b.prefixSets(name, group[0].Refuse)
-			if len(sets) == 0 {
-				continue
-			}
-			neighbors := b.neighborSet(name, group)
-			for _, set := range sets {
-				b.refuse(&api.Conditions{NeighborSet: neighbors, PrefixSet: set})
-			}
-		}
-		b.accept(&api.Conditions{NeighborSet: all}, learned())
-	}
-	for i, n := range ofKind(s.Neighbors, bgp.Fabric) {
-		name := fmt.Sprintf("fabric-%d", i)
-		neighbor := b.neighborSet(name, []bgp.Neighbor{n})
-		for _, set := range b.prefixSets(name+"-refuse", n.Refuse) {
-			b.refuse(&api.Conditions{NeighborSet: neighbor, PrefixSet: set})
-		}
-		for _, set := range b.prefixSets(name+"-accept", n.Accept) {
-			b.accept(&api.Conditions{NeighborSet: neighbor, PrefixSet: set}, learned())
-		}
-	}
-}
-
-// learned keeps a neighbor's own LOCAL_PREF from putting a path above what we originate.
-func learned() *api.Actions {
-	return &api.Actions{LocalPref: &api.LocalPrefAction{Value: prefLearned}}
+	b.accept(&api.Conditions{}, &api.Actions{LocalPref: &api.LocalPrefAction{Value: prefLearned}})
 }
 
 // exportStatements announce what we originate for each side. Nothing else is accepted: GoBGP passes on no learned route by itself.
@@ -150,11 +108,6 @@ func (b *builder) accept(c *api.Conditions, a *api.Actions) {
 	b.imports = append(b.imports, statement(importPolicy, len(b.imports), c, a))
 }
 
-func (b *builder) refuse(c *api.Conditions) {
-	a := &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT}
-	b.imports = append(b.imports, statement(importPolicy, len(b.imports), c, a))
-}
-
 func (b *builder) export(c *api.Conditions, a *api.Actions) {
 	a.RouteAction = api.RouteAction_ROUTE_ACTION_ACCEPT
 	b.exports = append(b.exports, statement(exportPolicy, len(b.exports), c, a))
@@ -173,32 +126,6 @@ func (b *builder) neighborSet(name string, neighbors []bgp.Neighbor) *api.MatchS
 	}
 	b.sets = append(b.sets, set)
 	return &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: name}
-}
-
-// prefixSets defines a set for each family that is in prefixes; a set of GoBGP's has one family. They match the prefixes
-// themselves and more specific ones.
-func (b *builder) prefixSets(name string, prefixes []netip.Prefix) []*api.MatchSet {
-	v4 := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: name + "-ipv4"}
-	v6 := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: name + "-ipv6"}
-	for _, p := range sortedPrefixes(prefixes) {
-		set := v4
-		if p.Addr().Is6() {
-			set = v6
-		}
-		set.Prefixes = append(set.Prefixes, &api.Prefix{
-			IpPrefix:      p.String(),
-			MaskLengthMin: uint32(p.Bits()),
-			MaskLengthMax: uint32(p.Addr().BitLen()),
-		})
-	}
-	var matches []*api.MatchSet
-	for _, set := range []*api.DefinedSet{v4, v6} {
-		if len(set.Prefixes) > 0 {
-			b.sets = append(b.sets, set)
-			matches = append(matches, &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: set.Name})
-		}
-	}
-	return matches
 }
 
 func ofKind(neighbors []bgp.Neighbor, kind bgp.Kind) []bgp.Neighbor {
@@ -223,22 +150,4 @@ func groups(neighbors []bgp.Neighbor, key func(bgp.Neighbor) string) [][]bgp.Nei
 	}
 	slices.SortFunc(l, func(a, b []bgp.Neighbor) int { return cmp.Compare(a[0].Name, b[0].Name) })
 	return l
-}
-
-func sortedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
-	l := make([]netip.Prefix, 0, len(prefixes))
-	for _, p := range prefixes {
-		l = append(l, p.Masked())
-	}
-	slices.SortFunc(l, bgp.ComparePrefixes)
-	return slices.Compact(l)
-}
-
-func prefixKey(prefixes []netip.Prefix) string {
-	var b strings.Builder
-	for _, p := range sortedPrefixes(prefixes) {
-		b.WriteString(p.String())
-		b.WriteByte(' ')
-	}
-	return b.String()
 }

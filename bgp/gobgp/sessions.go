@@ -189,6 +189,13 @@ func (v *view) counts(addr netip.Addr, received, announced uint32) {
 	}
 }
 
+// recount has the counters read again.
+func (v *view) recount() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stale = true
+}
+
 // takeStale says whether counters may have changed since it was last asked.
 func (v *view) takeStale() bool {
 	v.mu.Lock()

@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ type view struct {
 	epoch    int // counts servers: what one reports after it was stopped is not for the next one's sessions
 	sessions map[netip.Addr]*session
 	routes   map[netip.Prefix]map[netip.Addr]bgp.Path
+	refused  map[netip.Addr]map[netip.Prefix]bgp.Refused
 	learned  []bgp.Learned // from routes, made when first asked for; nil when routes changed
 	stale    bool          // counters differ from what was read last
 }
@@ -28,6 +30,7 @@ type view struct {
 // session is a bgp.Session under construction.
 type session struct {
 	bgp.Session
+	neighbor bgp.Neighbor
 	families []gobgpbgp.Family // configured; once established, negotiated
 	ended    map[gobgpbgp.Family]bool
 	entered  time.Time // into the present state
@@ -36,7 +39,8 @@ type session struct {
 }
 
 func newView(now func() time.Time) *view {
-	return &view{now: now, sessions: map[netip.Addr]*session{}, routes: map[netip.Prefix]map[netip.Addr]bgp.Path{}}
+	return &view{now: now, sessions: map[netip.Addr]*session{}, routes: map[netip.Prefix]map[netip.Addr]bgp.Path{},
+		refused: map[netip.Addr]map[netip.Prefix]bgp.Refused{}}
 }
 
 // want makes the view know a neighbor, before GoBGP does.
@@ -46,9 +50,9 @@ func (v *view) want(asn uint32, n bgp.Neighbor) {
 	s := &session{Session: bgp.Session{
 		Neighbor: n.Name, Kind: n.Kind, State: bgp.Idle, Since: v.now(),
 		LocalAddress: n.LocalAddress, PeerAddress: n.Address, LocalASN: asn, PeerASN: n.PeerASN,
-	}}
+	}, neighbor: n}
 	if old := v.sessions[n.Address]; old != nil && old.Neighbor == n.Name {
-		s.Since, s.Message = old.Since, old.Message // wanted all along, as after a prefix limit
+		s.Since, s.Message, s.Exceeded = old.Since, old.Message, old.Exceeded // wanted all along, as after a prefix limit
 	}
 	s.families, s.hold = families(n), n.Hold
 	if s.hold == 0 {
@@ -68,7 +72,7 @@ func (v *view) unwant(addr netip.Addr) {
 }
 
 // suspend keeps a neighbor in the view that GoBGP does not know any more, with the reason.
-func (v *view) suspend(addr netip.Addr, message string) {
+func (v *view) suspend(addr netip.Addr, message string, until time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.sessions[addr]; s != nil {
@@ -76,6 +80,8 @@ func (v *view) suspend(addr netip.Addr, message string) {
 			s.Since = v.now()
 		}
 		s.State, s.Message, s.EORReceived = bgp.Idle, message, false
+		s.NextTry = until
+		s.Exceeded++
 		s.Received, s.Accepted, s.Announced = 0, 0, 0
 	}
 	v.dropRoutes(addr)
@@ -101,11 +107,13 @@ func (v *view) clear() []string {
 	v.epoch++
 	clear(v.sessions)
 	clear(v.routes)
+	clear(v.refused)
 	v.learned = nil
 	return names
 }
 
 func (v *view) dropRoutes(addr netip.Addr) {
+	delete(v.refused, addr)
 	for p, paths := range v.routes {
 		if _, ok := paths[addr]; ok {
 			delete(paths, addr)
@@ -117,8 +125,8 @@ func (v *view) dropRoutes(addr netip.Addr) {
 	}
 }
 
-// path takes in one accepted path or withdrawal, and says whether it changed anything. One path of each neighbor to a prefix is
-// enough as a key, because ADD-PATH is never negotiated.
+// path takes in one path or withdrawal, and says whether it changed anything. One path of each neighbor to a prefix is enough as a
+// key, because ADD-PATH is never negotiated.
 func (v *view) path(epoch int, p *apiutil.Path) bool {
 	nlri, ok := p.Nlri.(*gobgpbgp.IPAddrPrefix)
 	if !ok {
@@ -130,32 +138,99 @@ func (v *view) path(epoch int, p *apiutil.Path) bool {
 	if epoch != v.epoch {
 		return false
 	}
-	v.stale = true // refused paths count too
+	v.stale = true
 	s := v.sessions[p.PeerAddress]
-	paths := v.routes[prefix]
 	if p.Withdrawal || s == nil {
-		if _, had := paths[p.PeerAddress]; !had {
-			return false
-		}
-		delete(paths, p.PeerAddress)
-		if len(paths) == 0 {
-			delete(v.routes, prefix)
-		}
-		v.learned = nil
-		return true
+		return v.forget(p.PeerAddress, prefix)
 	}
 	path := bgp.Path{Neighbor: s.Neighbor, Kind: s.Kind}
 	readAttributes(p.Attrs, &path)
-	if old, had := paths[p.PeerAddress]; had && samePath(old, path) {
+	return v.judge(s, prefix, path)
+}
+
+// forget removes what a neighbor has announced for a prefix, accepted or refused, and says whether there was anything.
+func (v *view) forget(addr netip.Addr, prefix netip.Prefix) bool {
+	_, refused := v.refused[addr][prefix]
+	delete(v.refused[addr], prefix)
+	paths := v.routes[prefix]
+	if _, had := paths[addr]; !had {
+		return refused
+	}
+	delete(paths, addr)
+	if len(paths) == 0 {
+		delete(v.routes, prefix)
+	}
+	v.learned = nil
+	return true
+}
+
+// judge puts a path where it belongs, and says whether that is new.
+func (v *view) judge(s *session, prefix netip.Prefix, path bgp.Path) bool {
+	addr := s.PeerAddress
+	if why := s.neighbor.Judge(s.LocalASN, prefix, path.ASPath); why != "" {
+		if old, had := v.refused[addr][prefix]; had && old.Why == why && samePath(old.Path, path) {
+			return false
+		}
+		v.forget(addr, prefix)
+		if v.refused[addr] == nil {
+			v.refused[addr] = map[netip.Prefix]bgp.Refused{}
+		}
+		v.refused[addr][prefix] = bgp.Refused{Prefix: prefix, Path: path, Why: why}
+		return true
+	}
+	delete(v.refused[addr], prefix)
+	paths := v.routes[prefix]
+	if old, had := paths[addr]; had && samePath(old, path) {
 		return false
 	}
 	if paths == nil {
 		paths = map[netip.Addr]bgp.Path{}
 		v.routes[prefix] = paths
 	}
-	paths[p.PeerAddress] = path
+	paths[addr] = path
 	v.learned = nil
 	return true
+}
+
+// rejudge looks again at everything that a neighbor, which is now as n, has announced, and says whether that changed anything.
+func (v *view) rejudge(n bgp.Neighbor) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.sessions[n.Address]
+	if s == nil {
+		return false
+	}
+	s.neighbor = n
+	all := map[netip.Prefix]bgp.Path{}
+	for prefix, r := range v.refused[n.Address] {
+		all[prefix] = r.Path
+	}
+	for prefix, paths := range v.routes {
+		if p, ok := paths[n.Address]; ok {
+			all[prefix] = p
+		}
+	}
+	changed := false
+	for prefix, path := range all {
+		changed = v.judge(s, prefix, path) || changed
+	}
+	return changed
+}
+
+// snapshotRefused returns what is not accepted, sorted by neighbor and prefix.
+func (v *view) snapshotRefused() []bgp.Refused {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var l []bgp.Refused
+	for _, refused := range v.refused {
+		for _, r := range refused {
+			l = append(l, r)
+		}
+	}
+	slices.SortFunc(l, func(a, b bgp.Refused) int {
+		return cmp.Or(cmp.Compare(a.Path.Neighbor, b.Path.Neighbor), bgp.ComparePrefixes(a.Prefix, b.Prefix))
+	})
+	return l
 }
 
 func readAttributes(attrs []gobgpbgp.PathAttributeInterface, p *bgp.Path) {

@@ -142,6 +142,15 @@ func describeSession(p page, now clock, s *apiv1.BGPSession) {
 	p.line("peer", fmt.Sprintf("%s AS %d", orDash(s.GetPeerAddress()), s.GetPeerAsn()))
 	p.line("prefixes", fmt.Sprintf("%d received, %d accepted, %d announced",
 		s.GetPrefixesReceived(), s.GetPrefixesAccepted(), s.GetPrefixesAnnounced()))
+	for _, reason := range slices.Sorted(maps.Keys(s.GetRefused())) {
+		p.line("refused", fmt.Sprintf("%d %s", s.GetRefused()[reason], reason))
+	}
+	if s.GetLimitExceeded() > 0 {
+		p.line("limit exceeded", fmt.Sprintf("%d times", s.GetLimitExceeded()))
+	}
+	if s.GetNextTry() != nil {
+		p.line("next try", formatTime(s.GetNextTry()))
+	}
 	if s.GetMessage() != "" {
 		p.line("last end", s.GetMessage())
 	}

@@ -68,7 +68,7 @@ func statusUp(host string) *apiv1.VPNTunnelStatus {
 		},
 		BgpSession: &apiv1.BGPSession{
 			State: "ESTABLISHED", LocalAddress: "169.254.10.1", PeerAddress: "169.254.10.2", LocalAsn: 65000, PeerAsn: 65010, Since: ago(3 * time.Minute),
-			PrefixesReceived: 5, PrefixesAccepted: 4, PrefixesAnnounced: 1, Message: "hold timer expired",
+			PrefixesReceived: 5, PrefixesAccepted: 4, PrefixesAnnounced: 1, Message: "hold timer expired", Refused: map[string]uint32{"MARTIAN": 2, "AS_LOOP": 1}, LimitExceeded: 1,
 		},
 		Bfd: "UP", BfdSession: &apiv1.BFDSession{State: "UP", PeerState: "UP", Armed: true, Detection: durationpb.New(900 * time.Millisecond)},
 		Conditions: []*apiv1.Condition{{

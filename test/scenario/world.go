@@ -264,7 +264,9 @@ type TunnelStatus struct {
 		Downs                     uint64
 	} `json:"bfdSession"`
 	BGPSession struct {
-		State, Message string
+		State, Message, NextTry string
+		LimitExceeded           uint64
+		Refused                 map[string]int
 	} `json:"bgpSession"`
 	Counters struct {
 		Establishments, Rekeys, Renegotiations uint64
