@@ -131,6 +131,8 @@ type Agent struct {
 	// set is the snapshot in force.
 	set   *apiv1.Set
 	stale map[string][]bgp.Learned
+	// forwarding has the gateways that an earlier agent left routes of, until they have a worker.
+	forwarding map[string]bool
 }
 
 // New returns an agent; nothing happens until Run.
@@ -138,7 +140,7 @@ func New(opts Options) *Agent {
 	a := &Agent{
 		opts: opts, host: opts.Host, drivers: opts.Drivers, source: opts.Source, log: opts.Log, ids: plan.NewIDs(),
 		tracker: status.NewTracker(opts.Host.Name, time.Now), started: time.Now(), snapshots: make(chan *apiv1.Set, 1),
-		charonSeen: make(chan struct{}), localChanged: make(chan struct{}, 1), workers: map[string]*worker{}, gatewayOf: map[string]string{},
+		charonSeen: make(chan struct{}), localChanged: make(chan struct{}, 1), workers: map[string]*worker{}, forwarding: map[string]bool{}, gatewayOf: map[string]string{},
 	}
 	a.orphans = &orphans{list: opts.Drivers.Link.IPsec, remove: opts.Drivers.Link.RemoveIPsec, known: opts.Drivers.Charon.Known,
 		misled: opts.Drivers.Charon.Rewrite, ours: plan.OwnIfID, now: time.Now, log: opts.Log}

@@ -115,6 +115,7 @@ func (a *Agent) adopt(ctx context.Context) (map[string][]bgp.Learned, error) {
 		if err != nil {
 			return nil, fmt.Errorf("routes of %s: %w", v.Name, err)
 		}
+		a.forwarding[v.Gateway] = len(routes) > 0
 		for _, r := range routes {
 			if l, ok := leftBehind(r.Prefix, r.Interfaces, tunnelOf); ok {
 				stale[v.Gateway] = append(stale[v.Gateway], l)
@@ -165,11 +166,12 @@ func (a *Agent) newWorker(name string) *worker {
 		name: name, host: a.host.Name, owns: a.host.Owns, drivers: a.drivers, tracker: a.tracker, now: time.Now,
 		log: a.log.With(slog.String("gateway", name)), kick: make(chan struct{}, 1), first: make(chan struct{}),
 		done: func(f fragment) { a.publisher.put(name, f) }, carriers: a.carriers, wire: a.wire, xfrm: a.xfrm, gone: func() { a.publisher.drop(name) },
-		up: map[string]bool{}, downs: downs{}, children: map[string]bool{}, suites: map[string]plan.TunnelRunning{},
+		forwarding: a.forwarding[name], up: map[string]bool{}, downs: downs{}, children: map[string]bool{}, suites: map[string]plan.TunnelRunning{},
 		retry: backoff.Backoff{Min: time.Second, Max: 30 * time.Second}, stale: a.stale[name], staleEnd: time.Now().Add(staleTime),
 	}
 	w.stats.Gateway = name
 	delete(a.stale, name)
+	delete(a.forwarding, name)
 	// What an earlier agent had in its groups may be there still: the first round must take dead ones out like any other.
 	w.links = link.Result{}
 	return w

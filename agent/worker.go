@@ -53,6 +53,8 @@ type worker struct {
 	children map[string]bool
 	// suites are what tunnels last negotiated: a tunnel that is down for a moment keeps its MTU.
 	suites map[string]plan.TunnelRunning
+	// forwarding says that the kernel had routes of the gateway when the agent started.
+	forwarding bool
 	// downs counts ends of BFD sessions.
 	downs downs
 	// spoken is what the BGP driver was given last.
@@ -152,7 +154,7 @@ const idleRound = 30 * time.Second
 
 // running folds what the drivers have in memory into what plans depend on. It asks no daemon and no kernel.
 func (w *worker) running(g *plan.Gateway) (plan.Running, map[string]status.Layers) {
-	run := plan.Running{Tunnels: map[string]plan.TunnelRunning{}, Members: map[string]bool{}}
+	run := plan.Running{Tunnels: map[string]plan.TunnelRunning{}, Members: map[string]bool{}, Forwarding: w.forwarding}
 	sessions := map[string]*bgp.Session{}
 	for _, s := range w.drivers.BGP.Sessions(g.Name) {
 		sessions[s.Neighbor] = &s

@@ -102,9 +102,7 @@ func Diff(have, want Speaker) Change {
 func SameSession(a, b Neighbor) bool {
 	return a.Kind == b.Kind && a.Address == b.Address && a.LocalAddress == b.LocalAddress && a.PeerASN == b.PeerASN &&
 		a.Port == b.Port && a.Keepalive == b.Keepalive && a.Hold == b.Hold && a.Password.Equal(b.Password) &&
-		a.RestartTime == b.RestartTime && a.Restarts == b.Restarts && a.IPv4 == b.IPv4 && a.IPv6 == b.IPv6 &&
-		// An implementation may lose track of a negotiated graceful restart when the limit changes under it.
-		(a.RestartTime == 0 || a.MaxPrefixes == b.MaxPrefixes)
+		a.RestartTime == b.RestartTime && a.Restarts == b.Restarts && a.IPv4 == b.IPv4 && a.IPv6 == b.IPv6
 }
 
 // originated returns the announcements by prefix.

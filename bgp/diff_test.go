@@ -61,12 +61,6 @@ func TestDiff(t *testing.T) {
 			Change{Rejudge: []Neighbor{with(a, func(n *Neighbor) { n.Protect = []netip.Addr{netip.MustParseAddr("203.0.113.1")} })}}},
 		{"limit", speaker(a), speaker(with(a, func(n *Neighbor) { n.MaxPrefixes = 9 })),
 			Change{Limit: []Neighbor{with(a, func(n *Neighbor) { n.MaxPrefixes = 9 })}}},
-		{"limit with graceful restart", speaker(with(a, func(n *Neighbor) { n.RestartTime = time.Minute })),
-			speaker(with(a, func(n *Neighbor) { n.RestartTime, n.MaxPrefixes = time.Minute, 9 })),
-			Change{
-				Remove: []Neighbor{with(a, func(n *Neighbor) { n.RestartTime = time.Minute })},
-				Add:    []Neighbor{with(a, func(n *Neighbor) { n.RestartTime, n.MaxPrefixes = time.Minute, 9 })},
-			}},
 		{"announcements",
 			func() Speaker {
 				s := speaker(a)

@@ -46,6 +46,9 @@ type Speaker struct {
 	ListenAddresses []netip.Addr
 	// Port is listened on; zero means 179. Only tests choose another one.
 	Port uint16
+	// Forwarding says that the kernel still forwards for the speaker of an earlier process. Neighbors with a RestartTime that are added
+	// in the first minutes are told so, and nothing is announced to them until all have sent their routes, or for 20 seconds.
+	Forwarding bool
 	// Neighbors wanted now. One whose tunnel is not up is left out, so that its session ends at once and starts afresh.
 	Neighbors []Neighbor
 	// Announcements are all that neighbors are told. What one neighbor has announced is not passed on to another unless it is
@@ -70,10 +73,10 @@ type Neighbor struct {
 	Keepalive, Hold time.Duration
 	// Password is the TCP MD5 signature key (RFC 2385); unset means none.
 	Password secret.Secret
-	// RestartTime turns graceful restart (RFC 4724) on when not zero: how long the neighbor keeps our routes when the connection is
-	// lost without a word, whole seconds up to 4095s. A neighbor that speaks it too has its routes kept for as long as it asks. The
-	// price is the same on both sides: when a host dies, traffic goes on toward it for up to this time unless something else
-	// notices, so it should be little longer than an agent's restart takes.
+	// RestartTime is how long the neighbor is asked to keep our routes when the connection is lost without a word (RFC 4724), whole
+	// seconds up to 4095s; zero asks for nothing. When a host dies, traffic goes on toward it for up to this time unless something else
+	// notices, so it should be little longer than an agent's restart takes. The other way round is always on: the routes of a neighbor
+	// that asks for it are kept for as long as it asks.
 	RestartTime time.Duration
 	// Restarts is changed to end the session and start it afresh, as when something else than BGP has found that the peer is gone.
 	Restarts uint64
@@ -88,8 +91,9 @@ type Neighbor struct {
 	// Mute announces nothing to this neighbor, and takes back what was announced. What it announces is still accepted.
 	Mute bool
 	// IPv4 and IPv6 are the address families of the routes exchanged. At least one is set. Over a session of the other family our
-	// next hop is our end of the session in a form that not every peer takes: for IPv6 routes the IPv4-mapped address (BIRD drops
-	// these), for IPv4 routes the IPv6 address (RFC 8950). What the peer's next hop looks like does not matter to us.
+	// next hop is, for IPv4 routes, our IPv6 address (RFC 8950); for IPv6 routes to a Customer a link-local address, which is enough in
+	// a tunnel, and to a Fabric neighbor the IPv4-mapped address, which BIRD and FRR do not take. What the peer's next hop looks like does
+	// not matter to us.
 	IPv4, IPv6 bool
 	// Accept holds, for a Fabric neighbor, the prefixes it may announce; more specific ones are included, and nothing else is
 	// accepted. A Customer may announce anything that Refuse and the built-in guards allow.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -28,6 +29,9 @@ const (
 
 // maxSize bounds the file, in bytes.
 const maxSize = 1 << 20
+
+// maxRestartTime is what RFC 4724 §3 can say in twelve bits.
+const maxRestartTime = 4095 * time.Second
 
 // Load reads and checks a configuration file. The findings carry file and line; when one of them is no warning the
 // configuration is nil. metrics.listen may be given empty for no listener.
@@ -131,6 +135,9 @@ func (v *validator) validate(c *apiv1.AgentConfig) {
 		v.fail("api.socket", "must differ from charon.socket")
 	}
 	v.path("state", c.State, 4095)
+	if t := c.GetBgp().GetRestartTime().AsDuration(); t != 0 && (t < time.Second || t > maxRestartTime || t%time.Second != 0) {
+		v.fail("bgp.restartTime", "must be 0 or whole seconds between 1s and %v, not %v", maxRestartTime, t)
+	}
 	v.listen(c.Metrics.Listen)
 	v.word("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.word("log.format", c.Log.Format, "text", "json")

@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/bordergw/bordergw/agent/config"
 	"github.com/bordergw/bordergw/api/manifest"
@@ -57,6 +59,7 @@ metrics: {listen: ""}
 state: /s
 log: {level: debug, format: json}
 quotas: {borderGateways: 100}
+bgp: {restartTime: 30s}
 `
 	got, findings := config.Parse("agent.yaml", []byte(text))
 	if len(findings) > 0 {
@@ -67,6 +70,7 @@ quotas: {borderGateways: 100}
 		Source: &apiv1.SourceConfig{File: &apiv1.FileSourceConfig{Path: "/m"}}, Charon: &apiv1.CharonConfig{Socket: "/c"},
 		Api: &apiv1.APIConfig{Socket: "/a"}, Metrics: &apiv1.MetricsConfig{}, State: "/s",
 		Log: &apiv1.LogConfig{Level: "debug", Format: "json"}, Quotas: &apiv1.QuotaConfig{BorderGateways: 100},
+		Bgp: &apiv1.BGPConfig{RestartTime: durationpb.New(30 * time.Second)},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -101,6 +105,7 @@ func TestFindings(t *testing.T) {
 			"agent.yaml:1: underlay.interface: is required: the device that the encrypted packets use",
 			"agent.yaml:1: source: is required: exactly one source of desired state, such as file",
 		}},
+		{"restart time", least + "bgp: {restartTime: 2h}\n", []string{"agent.yaml:4: bgp.restartTime: must be 0 or whole seconds between 1s and 1h8m15s, not 2h0m0s"}},
 		{"two sources", replace("{file: {path: /etc/bordergw/manifests.d}}", "{file: {path: /m}, controller: {endpoints: [c:1], ca: /a, cert: /b, key: /c}}"),
 			[]string{"agent.yaml:3: source: must have exactly one of file and controller"}},
 		{"empty controller", replace("{file: {path: /etc/bordergw/manifests.d}}", "{controller: {}}"), []string{

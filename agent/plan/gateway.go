@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"time"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
@@ -18,6 +19,8 @@ type Host struct {
 	UnderlayMTU int
 	// Local returns what an operator changed of a tunnel on this host, nil for nothing; it may be nil.
 	Local func(tunnel string) *apiv1.LocalChange
+	// RestartTime is how long BGP neighbors are to keep the host's routes while the agent restarts; 0 means not at all.
+	RestartTime time.Duration
 }
 
 // Owns says whether addr is one of the host's cloud addresses.
@@ -101,6 +104,8 @@ type Running struct {
 	Tunnels map[string]TunnelRunning
 	// Members holds the attachment interfaces that carry packets.
 	Members map[string]bool
+	// Forwarding says that the kernel forwards for the gateway since before the agent started.
+	Forwarding bool
 	// Learned are the routes of the gateway's BGP speaker.
 	Learned []bgp.Learned
 }

@@ -12,7 +12,7 @@ import (
 // there only waits in timers. routing must be the selection for the same run: what is announced to the VPC is what this host can
 // reach right now.
 func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
-	s := bgp.Speaker{Gateway: g.Name, ASN: g.ASN, RouterID: g.RouterID, Device: g.VRF}
+	s := bgp.Speaker{Gateway: g.Name, ASN: g.ASN, RouterID: g.RouterID, Device: g.VRF, Forwarding: run.Forwarding}
 	refuse, protect := g.guards()
 	for i := range g.Tunnels {
 		t := &g.Tunnels[i]
@@ -24,7 +24,7 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 			Name: TunnelNeighbor(t.Name), Kind: bgp.Customer, Address: t.Peer, LocalAddress: t.Inside.Addr(), PeerASN: t.CustomerASN,
 			Keepalive: spec.GetKeepalive().AsDuration(), Hold: spec.GetHold().AsDuration(), Password: t.BGPPassword,
 			MaxPrefixes: spec.GetMaxPrefixes(), Prepend: int(spec.GetPrepend()), IPv4: g.IPv4, IPv6: g.IPv6, Refuse: refuse, Protect: protect,
-			Restarts: run.Tunnels[t.Name].BFDDowns,
+			Restarts: run.Tunnels[t.Name].BFDDowns, RestartTime: g.host.RestartTime,
 		}
 		if spec.Med != nil {
 			med := spec.GetMed()
@@ -44,7 +44,7 @@ func (g *Gateway) Speaker(run Running, routing Routing) bgp.Speaker {
 		}
 		n := bgp.Neighbor{
 			Name: AttachmentNeighbor(a.Name), Kind: bgp.Fabric, Address: a.Peer, PeerASN: a.PeerASN, Password: a.PeerPassword,
-			IPv4: g.IPv4, IPv6: g.IPv6, Accept: a.Prefixes,
+			IPv4: g.IPv4, IPv6: g.IPv6, Accept: a.Prefixes, RestartTime: g.host.RestartTime,
 		}
 		if leaving {
 			worsen(&n)

@@ -39,6 +39,7 @@ type AgentConfig struct {
 	Log   *LogConfig `protobuf:"bytes,9,opt,name=log,proto3" json:"log,omitempty"`
 	// Overrides of the defaults of DOMAIN; 0 means the default.
 	Quotas *QuotaConfig `protobuf:"bytes,10,opt,name=quotas,proto3" json:"quotas,omitempty"`
+	Bgp    *BGPConfig   `protobuf:"bytes,20,opt,name=bgp,proto3" json:"bgp,omitempty"`
 	// Failure domain of the host, for controllers.
 	Zone          string `protobuf:"bytes,11,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -145,11 +146,64 @@ func (x *AgentConfig) GetQuotas() *QuotaConfig {
 	return nil
 }
 
+func (x *AgentConfig) GetBgp() *BGPConfig {
+	if x != nil {
+		return x.Bgp
+	}
+	return nil
+}
+
 func (x *AgentConfig) GetZone() string {
 	if x != nil {
 		return x.Zone
 	}
 	return ""
+}
+
+type BGPConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long neighbors are asked to keep this host's routes while the agent restarts (graceful restart, RFC 4724); 0 means not at all, and
+	// the sessions' end withdraws them. It also delays the moment at which neighbors notice that the host is dead.
+	RestartTime   *durationpb.Duration `protobuf:"bytes,1,opt,name=restart_time,json=restartTime,proto3" json:"restart_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BGPConfig) Reset() {
+	*x = BGPConfig{}
+	mi := &file_api_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BGPConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BGPConfig) ProtoMessage() {}
+
+func (x *BGPConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BGPConfig.ProtoReflect.Descriptor instead.
+func (*BGPConfig) Descriptor() ([]byte, []int) {
+	return file_api_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BGPConfig) GetRestartTime() *durationpb.Duration {
+	if x != nil {
+		return x.RestartTime
+	}
+	return nil
 }
 
 type UnderlayConfig struct {
@@ -162,7 +216,7 @@ type UnderlayConfig struct {
 
 func (x *UnderlayConfig) Reset() {
 	*x = UnderlayConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[1]
+	mi := &file_api_v1_config_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -174,7 +228,7 @@ func (x *UnderlayConfig) String() string {
 func (*UnderlayConfig) ProtoMessage() {}
 
 func (x *UnderlayConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[1]
+	mi := &file_api_v1_config_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -187,7 +241,7 @@ func (x *UnderlayConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnderlayConfig.ProtoReflect.Descriptor instead.
 func (*UnderlayConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *UnderlayConfig) GetInterface() string {
@@ -208,7 +262,7 @@ type SourceConfig struct {
 
 func (x *SourceConfig) Reset() {
 	*x = SourceConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[2]
+	mi := &file_api_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +274,7 @@ func (x *SourceConfig) String() string {
 func (*SourceConfig) ProtoMessage() {}
 
 func (x *SourceConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[2]
+	mi := &file_api_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +287,7 @@ func (x *SourceConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceConfig.ProtoReflect.Descriptor instead.
 func (*SourceConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SourceConfig) GetFile() *FileSourceConfig {
@@ -264,7 +318,7 @@ type ControllerSourceConfig struct {
 
 func (x *ControllerSourceConfig) Reset() {
 	*x = ControllerSourceConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[3]
+	mi := &file_api_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +330,7 @@ func (x *ControllerSourceConfig) String() string {
 func (*ControllerSourceConfig) ProtoMessage() {}
 
 func (x *ControllerSourceConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[3]
+	mi := &file_api_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +343,7 @@ func (x *ControllerSourceConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerSourceConfig.ProtoReflect.Descriptor instead.
 func (*ControllerSourceConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ControllerSourceConfig) GetEndpoints() []string {
@@ -330,7 +384,7 @@ type FileSourceConfig struct {
 
 func (x *FileSourceConfig) Reset() {
 	*x = FileSourceConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[4]
+	mi := &file_api_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +396,7 @@ func (x *FileSourceConfig) String() string {
 func (*FileSourceConfig) ProtoMessage() {}
 
 func (x *FileSourceConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[4]
+	mi := &file_api_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +409,7 @@ func (x *FileSourceConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileSourceConfig.ProtoReflect.Descriptor instead.
 func (*FileSourceConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FileSourceConfig) GetPath() string {
@@ -375,7 +429,7 @@ type CharonConfig struct {
 
 func (x *CharonConfig) Reset() {
 	*x = CharonConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[5]
+	mi := &file_api_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +441,7 @@ func (x *CharonConfig) String() string {
 func (*CharonConfig) ProtoMessage() {}
 
 func (x *CharonConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[5]
+	mi := &file_api_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +454,7 @@ func (x *CharonConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CharonConfig.ProtoReflect.Descriptor instead.
 func (*CharonConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CharonConfig) GetSocket() string {
@@ -419,7 +473,7 @@ type APIConfig struct {
 
 func (x *APIConfig) Reset() {
 	*x = APIConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[6]
+	mi := &file_api_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +485,7 @@ func (x *APIConfig) String() string {
 func (*APIConfig) ProtoMessage() {}
 
 func (x *APIConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[6]
+	mi := &file_api_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +498,7 @@ func (x *APIConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use APIConfig.ProtoReflect.Descriptor instead.
 func (*APIConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *APIConfig) GetSocket() string {
@@ -464,7 +518,7 @@ type MetricsConfig struct {
 
 func (x *MetricsConfig) Reset() {
 	*x = MetricsConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[7]
+	mi := &file_api_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +530,7 @@ func (x *MetricsConfig) String() string {
 func (*MetricsConfig) ProtoMessage() {}
 
 func (x *MetricsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[7]
+	mi := &file_api_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +543,7 @@ func (x *MetricsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsConfig.ProtoReflect.Descriptor instead.
 func (*MetricsConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MetricsConfig) GetListen() string {
@@ -511,7 +565,7 @@ type LogConfig struct {
 
 func (x *LogConfig) Reset() {
 	*x = LogConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[8]
+	mi := &file_api_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +577,7 @@ func (x *LogConfig) String() string {
 func (*LogConfig) ProtoMessage() {}
 
 func (x *LogConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[8]
+	mi := &file_api_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +590,7 @@ func (x *LogConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogConfig.ProtoReflect.Descriptor instead.
 func (*LogConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LogConfig) GetLevel() string {
@@ -568,7 +622,7 @@ type QuotaConfig struct {
 
 func (x *QuotaConfig) Reset() {
 	*x = QuotaConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[9]
+	mi := &file_api_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +634,7 @@ func (x *QuotaConfig) String() string {
 func (*QuotaConfig) ProtoMessage() {}
 
 func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[9]
+	mi := &file_api_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +647,7 @@ func (x *QuotaConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaConfig.ProtoReflect.Descriptor instead.
 func (*QuotaConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *QuotaConfig) GetBorderGateways() uint32 {
@@ -667,7 +721,7 @@ type ControllerConfig struct {
 
 func (x *ControllerConfig) Reset() {
 	*x = ControllerConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[10]
+	mi := &file_api_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +733,7 @@ func (x *ControllerConfig) String() string {
 func (*ControllerConfig) ProtoMessage() {}
 
 func (x *ControllerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[10]
+	mi := &file_api_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +746,7 @@ func (x *ControllerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerConfig.ProtoReflect.Descriptor instead.
 func (*ControllerConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ControllerConfig) GetListen() string {
@@ -777,7 +831,7 @@ type TLSConfig struct {
 
 func (x *TLSConfig) Reset() {
 	*x = TLSConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[11]
+	mi := &file_api_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +843,7 @@ func (x *TLSConfig) String() string {
 func (*TLSConfig) ProtoMessage() {}
 
 func (x *TLSConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[11]
+	mi := &file_api_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +856,7 @@ func (x *TLSConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLSConfig.ProtoReflect.Descriptor instead.
 func (*TLSConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TLSConfig) GetCa() string {
@@ -844,7 +898,7 @@ type EtcdConfig struct {
 
 func (x *EtcdConfig) Reset() {
 	*x = EtcdConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[12]
+	mi := &file_api_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +910,7 @@ func (x *EtcdConfig) String() string {
 func (*EtcdConfig) ProtoMessage() {}
 
 func (x *EtcdConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[12]
+	mi := &file_api_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +923,7 @@ func (x *EtcdConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EtcdConfig.ProtoReflect.Descriptor instead.
 func (*EtcdConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EtcdConfig) GetData() string {
@@ -926,7 +980,7 @@ type AccessConfig struct {
 
 func (x *AccessConfig) Reset() {
 	*x = AccessConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[13]
+	mi := &file_api_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +992,7 @@ func (x *AccessConfig) String() string {
 func (*AccessConfig) ProtoMessage() {}
 
 func (x *AccessConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[13]
+	mi := &file_api_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1005,7 @@ func (x *AccessConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessConfig.ProtoReflect.Descriptor instead.
 func (*AccessConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AccessConfig) GetTrustDomain() string {
@@ -978,7 +1032,7 @@ type EncryptionConfig struct {
 
 func (x *EncryptionConfig) Reset() {
 	*x = EncryptionConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[14]
+	mi := &file_api_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1044,7 @@ func (x *EncryptionConfig) String() string {
 func (*EncryptionConfig) ProtoMessage() {}
 
 func (x *EncryptionConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[14]
+	mi := &file_api_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1057,7 @@ func (x *EncryptionConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncryptionConfig.ProtoReflect.Descriptor instead.
 func (*EncryptionConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EncryptionConfig) GetKeys() string {
@@ -1023,7 +1077,7 @@ type AuditConfig struct {
 
 func (x *AuditConfig) Reset() {
 	*x = AuditConfig{}
-	mi := &file_api_v1_config_proto_msgTypes[15]
+	mi := &file_api_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1089,7 @@ func (x *AuditConfig) String() string {
 func (*AuditConfig) ProtoMessage() {}
 
 func (x *AuditConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_config_proto_msgTypes[15]
+	mi := &file_api_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1102,7 @@ func (x *AuditConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditConfig.ProtoReflect.Descriptor instead.
 func (*AuditConfig) Descriptor() ([]byte, []int) {
-	return file_api_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_api_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AuditConfig) GetRetention() *durationpb.Duration {
@@ -1062,7 +1116,7 @@ var File_api_v1_config_proto protoreflect.FileDescriptor
 
 const file_api_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x13api/v1/config.proto\x12\vbordergw.v1\x1a\x1egoogle/protobuf/duration.proto\"\xc4\x03\n" +
+	"\x13api/v1/config.proto\x12\vbordergw.v1\x1a\x1egoogle/protobuf/duration.proto\"\xee\x03\n" +
 	"\vAgentConfig\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x127\n" +
@@ -1074,8 +1128,11 @@ const file_api_v1_config_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\tR\x05state\x12(\n" +
 	"\x03log\x18\t \x01(\v2\x16.bordergw.v1.LogConfigR\x03log\x120\n" +
 	"\x06quotas\x18\n" +
-	" \x01(\v2\x18.bordergw.v1.QuotaConfigR\x06quotas\x12\x12\n" +
-	"\x04zone\x18\v \x01(\tR\x04zone\".\n" +
+	" \x01(\v2\x18.bordergw.v1.QuotaConfigR\x06quotas\x12(\n" +
+	"\x03bgp\x18\x14 \x01(\v2\x16.bordergw.v1.BGPConfigR\x03bgp\x12\x12\n" +
+	"\x04zone\x18\v \x01(\tR\x04zone\"I\n" +
+	"\tBGPConfig\x12<\n" +
+	"\frestart_time\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vrestartTime\".\n" +
 	"\x0eUnderlayConfig\x12\x1c\n" +
 	"\tinterface\x18\x01 \x01(\tR\tinterface\"\x86\x01\n" +
 	"\fSourceConfig\x121\n" +
@@ -1153,51 +1210,54 @@ func file_api_v1_config_proto_rawDescGZIP() []byte {
 	return file_api_v1_config_proto_rawDescData
 }
 
-var file_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_api_v1_config_proto_goTypes = []any{
 	(*AgentConfig)(nil),            // 0: bordergw.v1.AgentConfig
-	(*UnderlayConfig)(nil),         // 1: bordergw.v1.UnderlayConfig
-	(*SourceConfig)(nil),           // 2: bordergw.v1.SourceConfig
-	(*ControllerSourceConfig)(nil), // 3: bordergw.v1.ControllerSourceConfig
-	(*FileSourceConfig)(nil),       // 4: bordergw.v1.FileSourceConfig
-	(*CharonConfig)(nil),           // 5: bordergw.v1.CharonConfig
-	(*APIConfig)(nil),              // 6: bordergw.v1.APIConfig
-	(*MetricsConfig)(nil),          // 7: bordergw.v1.MetricsConfig
-	(*LogConfig)(nil),              // 8: bordergw.v1.LogConfig
-	(*QuotaConfig)(nil),            // 9: bordergw.v1.QuotaConfig
-	(*ControllerConfig)(nil),       // 10: bordergw.v1.ControllerConfig
-	(*TLSConfig)(nil),              // 11: bordergw.v1.TLSConfig
-	(*EtcdConfig)(nil),             // 12: bordergw.v1.EtcdConfig
-	(*AccessConfig)(nil),           // 13: bordergw.v1.AccessConfig
-	(*EncryptionConfig)(nil),       // 14: bordergw.v1.EncryptionConfig
-	(*AuditConfig)(nil),            // 15: bordergw.v1.AuditConfig
-	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
+	(*BGPConfig)(nil),              // 1: bordergw.v1.BGPConfig
+	(*UnderlayConfig)(nil),         // 2: bordergw.v1.UnderlayConfig
+	(*SourceConfig)(nil),           // 3: bordergw.v1.SourceConfig
+	(*ControllerSourceConfig)(nil), // 4: bordergw.v1.ControllerSourceConfig
+	(*FileSourceConfig)(nil),       // 5: bordergw.v1.FileSourceConfig
+	(*CharonConfig)(nil),           // 6: bordergw.v1.CharonConfig
+	(*APIConfig)(nil),              // 7: bordergw.v1.APIConfig
+	(*MetricsConfig)(nil),          // 8: bordergw.v1.MetricsConfig
+	(*LogConfig)(nil),              // 9: bordergw.v1.LogConfig
+	(*QuotaConfig)(nil),            // 10: bordergw.v1.QuotaConfig
+	(*ControllerConfig)(nil),       // 11: bordergw.v1.ControllerConfig
+	(*TLSConfig)(nil),              // 12: bordergw.v1.TLSConfig
+	(*EtcdConfig)(nil),             // 13: bordergw.v1.EtcdConfig
+	(*AccessConfig)(nil),           // 14: bordergw.v1.AccessConfig
+	(*EncryptionConfig)(nil),       // 15: bordergw.v1.EncryptionConfig
+	(*AuditConfig)(nil),            // 16: bordergw.v1.AuditConfig
+	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
 }
 var file_api_v1_config_proto_depIdxs = []int32{
-	1,  // 0: bordergw.v1.AgentConfig.underlay:type_name -> bordergw.v1.UnderlayConfig
-	2,  // 1: bordergw.v1.AgentConfig.source:type_name -> bordergw.v1.SourceConfig
-	5,  // 2: bordergw.v1.AgentConfig.charon:type_name -> bordergw.v1.CharonConfig
-	6,  // 3: bordergw.v1.AgentConfig.api:type_name -> bordergw.v1.APIConfig
-	7,  // 4: bordergw.v1.AgentConfig.metrics:type_name -> bordergw.v1.MetricsConfig
-	8,  // 5: bordergw.v1.AgentConfig.log:type_name -> bordergw.v1.LogConfig
-	9,  // 6: bordergw.v1.AgentConfig.quotas:type_name -> bordergw.v1.QuotaConfig
-	4,  // 7: bordergw.v1.SourceConfig.file:type_name -> bordergw.v1.FileSourceConfig
-	3,  // 8: bordergw.v1.SourceConfig.controller:type_name -> bordergw.v1.ControllerSourceConfig
-	11, // 9: bordergw.v1.ControllerConfig.tls:type_name -> bordergw.v1.TLSConfig
-	12, // 10: bordergw.v1.ControllerConfig.etcd:type_name -> bordergw.v1.EtcdConfig
-	13, // 11: bordergw.v1.ControllerConfig.access:type_name -> bordergw.v1.AccessConfig
-	14, // 12: bordergw.v1.ControllerConfig.encryption:type_name -> bordergw.v1.EncryptionConfig
-	9,  // 13: bordergw.v1.ControllerConfig.quotas:type_name -> bordergw.v1.QuotaConfig
-	15, // 14: bordergw.v1.ControllerConfig.audit:type_name -> bordergw.v1.AuditConfig
-	7,  // 15: bordergw.v1.ControllerConfig.metrics:type_name -> bordergw.v1.MetricsConfig
-	8,  // 16: bordergw.v1.ControllerConfig.log:type_name -> bordergw.v1.LogConfig
-	11, // 17: bordergw.v1.EtcdConfig.tls:type_name -> bordergw.v1.TLSConfig
-	16, // 18: bordergw.v1.AuditConfig.retention:type_name -> google.protobuf.Duration
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	2,  // 0: bordergw.v1.AgentConfig.underlay:type_name -> bordergw.v1.UnderlayConfig
+	3,  // 1: bordergw.v1.AgentConfig.source:type_name -> bordergw.v1.SourceConfig
+	6,  // 2: bordergw.v1.AgentConfig.charon:type_name -> bordergw.v1.CharonConfig
+	7,  // 3: bordergw.v1.AgentConfig.api:type_name -> bordergw.v1.APIConfig
+	8,  // 4: bordergw.v1.AgentConfig.metrics:type_name -> bordergw.v1.MetricsConfig
+	9,  // 5: bordergw.v1.AgentConfig.log:type_name -> bordergw.v1.LogConfig
+	10, // 6: bordergw.v1.AgentConfig.quotas:type_name -> bordergw.v1.QuotaConfig
+	1,  // 7: bordergw.v1.AgentConfig.bgp:type_name -> bordergw.v1.BGPConfig
+	17, // 8: bordergw.v1.BGPConfig.restart_time:type_name -> google.protobuf.Duration
+	5,  // 9: bordergw.v1.SourceConfig.file:type_name -> bordergw.v1.FileSourceConfig
+	4,  // 10: bordergw.v1.SourceConfig.controller:type_name -> bordergw.v1.ControllerSourceConfig
+	12, // 11: bordergw.v1.ControllerConfig.tls:type_name -> bordergw.v1.TLSConfig
+	13, // 12: bordergw.v1.ControllerConfig.etcd:type_name -> bordergw.v1.EtcdConfig
+	14, // 13: bordergw.v1.ControllerConfig.access:type_name -> bordergw.v1.AccessConfig
+	15, // 14: bordergw.v1.ControllerConfig.encryption:type_name -> bordergw.v1.EncryptionConfig
+	10, // 15: bordergw.v1.ControllerConfig.quotas:type_name -> bordergw.v1.QuotaConfig
+	16, // 16: bordergw.v1.ControllerConfig.audit:type_name -> bordergw.v1.AuditConfig
+	8,  // 17: bordergw.v1.ControllerConfig.metrics:type_name -> bordergw.v1.MetricsConfig
+	9,  // 18: bordergw.v1.ControllerConfig.log:type_name -> bordergw.v1.LogConfig
+	12, // 19: bordergw.v1.EtcdConfig.tls:type_name -> bordergw.v1.TLSConfig
+	17, // 20: bordergw.v1.AuditConfig.retention:type_name -> google.protobuf.Duration
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_config_proto_init() }
@@ -1211,7 +1271,7 @@ func file_api_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_config_proto_rawDesc), len(file_api_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,9 +15,6 @@ import (
 type Options struct {
 	// Log receives what GoBGP logs, one level lower. Required.
 	Log *slog.Logger
-	// Restarting says that the kernel still forwards for the process before this one. Neighbors with graceful restart that are added
-	// in the first minutes are told so, and nothing is announced to them until all have sent their routes, or for 20 seconds.
-	Restarting bool
 	// RetryFirst and RetryMax bound the back-off after a prefix limit, which doubles each time; zero means a minute and 15 minutes.
 	RetryFirst, RetryMax time.Duration
 }
@@ -75,7 +72,7 @@ func (d *Driver) Run(ctx context.Context) error {
 				for _, n := range g.view.hanging() {
 					d.tasks.add(task{gateway: g.name, neighbor: n, why: hanging})
 				}
-				for _, n := range g.view.unsettled(d.settle()) {
+				for _, n := range g.view.unsettled(d.settle(g)) {
 					d.tasks.add(task{gateway: g.name, neighbor: n, why: settled})
 				}
 			}
@@ -223,8 +220,8 @@ const (
 
 // settle is how long after a session is established everything is announced once more. After a restart that must not cut the wait
 // for the neighbors' routes short.
-func (d *Driver) settle() time.Duration {
-	if d.opts.Restarting && time.Since(d.started) < restartWindow {
+func (d *Driver) settle(g *gateway) time.Duration {
+	if g.forwarding.Load() && time.Since(d.started) < restartWindow {
 		return (deferral + 5) * time.Second
 	}
 	return time.Second

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -23,6 +24,8 @@ type gateway struct {
 	d    *Driver
 	name string
 	view *view
+	// forwarding is what is wanted, for Run.
+	forwarding atomic.Bool
 
 	mu        sync.Mutex // held while the server is changed
 	closed    bool
@@ -56,6 +59,7 @@ func (g *gateway) apply(ctx context.Context, s bgp.Speaker) (bgp.Result, error) 
 		want.ListenAddresses = unspecified()
 	}
 	g.want = want
+	g.forwarding.Store(want.Forwarding)
 	g.forgetHolds()
 	result := bgp.Result{Errors: bad}
 	if err := g.converge(ctx, result.Errors); err != nil {

@@ -16,7 +16,7 @@ import (
 const downTimeout = 2 * time.Second
 
 func (g *gateway) add(ctx context.Context, n bgp.Neighbor) error {
-	restarting := g.d.opts.Restarting && !g.seen[n.Name] && time.Since(g.d.started) < restartWindow
+	restarting := g.want.Forwarding && !g.seen[n.Name] && time.Since(g.d.started) < restartWindow
 	p, err := peer(g.have, n, restarting)
 	if err != nil {
 		return err

@@ -69,13 +69,13 @@ func peer(s bgp.Speaker, n bgp.Neighbor, restarting bool) (*api.Peer, error) {
 			IpTos:         internetControl,
 		},
 	}
-	if n.RestartTime > 0 {
-		p.GracefulRestart = &api.GracefulRestart{
-			Enabled:         true,
-			RestartTime:     uint32(seconds(n.RestartTime)),
-			DeferralTime:    deferral,
-			LocalRestarting: restarting,
-		}
+	// Helper for every neighbor (RFC 4724 §4.2). Without a restart time of our own no family is listed: then nobody keeps our routes.
+	p.GracefulRestart = &api.GracefulRestart{
+		Enabled:         true,
+		HelperOnly:      n.RestartTime == 0,
+		RestartTime:     uint32(seconds(n.RestartTime)),
+		DeferralTime:    deferral,
+		LocalRestarting: restarting && n.RestartTime > 0,
 	}
 	for _, f := range []struct {
 		wanted bool
@@ -87,7 +87,7 @@ func peer(s bgp.Speaker, n bgp.Neighbor, restarting bool) (*api.Peer, error) {
 		family := &api.Family{Afi: f.afi, Safi: api.Family_SAFI_UNICAST}
 		p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{
 			Config:            &api.AfiSafiConfig{Family: family, Enabled: true},
-			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: n.RestartTime > 0}},
+			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},
 			PrefixLimits:      &api.PrefixLimit{Family: family, MaxPrefixes: n.MaxPrefixes},
 		})
 	}

@@ -67,13 +67,23 @@ func (b *builder) exportStatements(s bgp.Speaker) {
 		for i, group := range groups(speaking, exportKey(s)) {
 			neighbors := b.neighborSet(fmt.Sprintf("%s-export-%d", side.kind, i), group)
 			for a := 1; a <= localAudience; a++ {
-				if bgp.Audience(a)&side.audience != 0 {
-					b.export(&api.Conditions{
+				if bgp.Audience(a)&side.audience == 0 {
+					continue
+				}
+				conditions := func() *api.Conditions {
+					return &api.Conditions{
 						NeighborSet: neighbors,
 						RouteType:   api.Conditions_ROUTE_TYPE_LOCAL,
 						LocalPrefEq: &api.LocalPrefEq{Value: uint32(prefLocal + a)},
-					}, exported(s, group[0]))
+					}
 				}
+				if hop := nextHop6(group[0]); hop.IsValid() {
+					six, actions := conditions(), exported(s, group[0])
+					six.AfiSafiIn = []*api.Family{{Afi: api.Family_AFI_IP6, Safi: api.Family_SAFI_UNICAST}}
+					actions.Nexthop = &api.NexthopAction{Address: hop.String()}
+					b.export(six, actions)
+				}
+				b.export(conditions(), exported(s, group[0]))
 			}
 		}
 	}
@@ -85,8 +95,21 @@ func exportKey(s bgp.Speaker) func(bgp.Neighbor) string {
 		if n.MED != nil {
 			med = fmt.Sprint(*n.MED)
 		}
-		return fmt.Sprint(n.PeerASN == s.ASN, med, n.Prepend)
+		return fmt.Sprint(n.PeerASN == s.ASN, med, n.Prepend, nextHop6(n))
 	}
+}
+
+// nextHop6 is the next hop of IPv6 routes over a tunnel whose inside addresses are IPv4: the link-local address fe80:: with our IPv4
+// address at its end. GoBGP would send the IPv4-mapped address, which BIRD and FRR do not take. A tunnel has two ends and no neighbor
+// discovery, so whoever has this next hop sends into the tunnel, and nobody needs to have the address. It is invalid where it is not needed,
+// and toward the VPC, where a next hop must be somebody's.
+func nextHop6(n bgp.Neighbor) netip.Addr {
+	if n.Kind != bgp.Customer || !n.IPv6 || !n.LocalAddress.Is4() {
+		return netip.Addr{}
+	}
+	a, v4 := [16]byte{0xfe, 0x80}, n.LocalAddress.As4()
+	copy(a[12:], v4[:])
+	return netip.AddrFrom16(a)
 }
 
 func exported(s bgp.Speaker, n bgp.Neighbor) *api.Actions {

@@ -47,9 +47,9 @@ func speak(conf string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	d := New(Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Restarting: restarting})
+	d := New(Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	_, err := d.Apply(ctx, bgp.Speaker{
-		Gateway: "gw", ASN: 65000, RouterID: netip.MustParseAddr("10.255.0.1"), ListenAddresses: []netip.Addr{us}, Port: port,
+		Gateway: "gw", Forwarding: restarting, ASN: 65000, RouterID: netip.MustParseAddr("10.255.0.1"), ListenAddresses: []netip.Addr{us}, Port: port,
 		Announcements: announcements(bgp.Customer, prefix),
 		Neighbors: []bgp.Neighbor{{
 			Name: "tunnel/a", Kind: bgp.Customer, Address: netip.MustParseAddr(addr), LocalAddress: us, PeerASN: asn, Port: port,
@@ -121,7 +121,6 @@ func TestHelper(t *testing.T) {
 	b := newBench(t, Options{})
 	r := b.router(11, 65010, gracefulRestart(false))
 	n := r.neighbor("tunnel/a", bgp.Customer)
-	n.RestartTime = 60 * time.Second
 	b.apply(b.speaker(n))
 	b.established("gw", "tunnel/a")
 	r.announce(route{prefix: "172.16.0.0/16"}, route{prefix: "172.17.0.0/16"})
@@ -145,3 +144,6 @@ func TestHelper(t *testing.T) {
 	b.learns("gw", "172.16.0.0/16: tunnel/a")
 	b.established("gw", "tunnel/a")
 }
+
+// TestPrefixLimitWithGracefulRestart: the end of a session because of the limit keeps no routes.
+func TestPrefixLimitWithGracefulRestart(t *testing.T) { testPrefixLimit(t, 30*time.Second) }

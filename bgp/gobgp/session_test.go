@@ -53,53 +53,53 @@ func TestRemovedNeighborGetsACeaseAtOnce(t *testing.T) {
 	t.Logf("routes are back %v after the neighbor", time.Since(start))
 }
 
-func TestPrefixLimit(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		restart time.Duration
-	}{{name: "plain"}, {name: "with graceful restart", restart: 30 * time.Second}} {
-		t.Run(tt.name, func(t *testing.T) {
-			b := newBench(t, Options{RetryFirst: 2 * time.Second, RetryMax: time.Hour})
-			r1, r2 := b.router(11, 65010, gracefulRestart(false)), b.router(12, 65020)
-			n1, n2 := r1.neighbor("tunnel/a", bgp.Customer), r2.neighbor("tunnel/b", bgp.Customer)
-			n1.MaxPrefixes, n1.RestartTime = 3, tt.restart
-			b.apply(b.speaker(n1, n2))
-			b.established("gw", "tunnel/a", "tunnel/b")
-			r2.announce(route{prefix: "172.30.0.0/16"})
-			r1.announce(route{prefix: "172.16.0.0/16"}, route{prefix: "172.17.0.0/16"}, route{prefix: "127.9.0.0/16"})
-			b.learns("gw", "172.16.0.0/16: tunnel/a", "172.17.0.0/16: tunnel/a", "172.30.0.0/16: tunnel/b")
+func TestPrefixLimit(t *testing.T) { testPrefixLimit(t, 0) }
 
-			why := r1.notifications()
-			r1.announce(route{prefix: "172.18.0.0/16"})
-			b.learns("gw", "172.30.0.0/16: tunnel/b")
-			if m := <-why; !strings.Contains(m, "cease") || !strings.Contains(m, "maximum number of prefixes reached") {
-				t.Errorf("the peer was told %q", m)
-			}
-			b.eventually(func() string {
-				s := b.session("gw", "tunnel/a")
-				if s.State == bgp.Idle && strings.HasPrefix(s.Message, "more than 3 prefixes announced, next attempt at ") {
-					return ""
-				}
-				return fmt.Sprintf("session %+v", s)
-			})
-			// Applying the same again does not cut the wait short.
-			b.apply(b.speaker(n1, n2))
-			if s := b.session("gw", "tunnel/a"); s.State != bgp.Idle {
-				t.Errorf("the wait was cut short: %+v", s)
-			}
-			r1.withdraw("172.16.0.0/16")
-			b.established("gw", "tunnel/a")
-			b.learns("gw", "172.17.0.0/16: tunnel/a", "172.18.0.0/16: tunnel/a", "172.30.0.0/16: tunnel/b")
-
-			// A second time the wait doubles, and a new limit ends it.
-			r1.announce(route{prefix: "172.16.0.0/16"})
-			b.learns("gw", "172.30.0.0/16: tunnel/b")
-			n1.MaxPrefixes = 4
-			b.apply(b.speaker(n1, n2))
-			b.established("gw", "tunnel/a")
-			b.learns("gw", "172.16.0.0/16: tunnel/a", "172.17.0.0/16: tunnel/a", "172.18.0.0/16: tunnel/a", "172.30.0.0/16: tunnel/b")
-		})
+func testPrefixLimit(t *testing.T, restart time.Duration) {
+	t.Helper()
+	var options []routerOption
+	if restart > 0 {
+		options = append(options, gracefulRestart(false))
 	}
+	b := newBench(t, Options{RetryFirst: 2 * time.Second, RetryMax: time.Hour})
+	r1, r2 := b.router(11, 65010, options...), b.router(12, 65020)
+	n1, n2 := r1.neighbor("tunnel/a", bgp.Customer), r2.neighbor("tunnel/b", bgp.Customer)
+	n1.MaxPrefixes, n1.RestartTime = 3, restart
+	b.apply(b.speaker(n1, n2))
+	b.established("gw", "tunnel/a", "tunnel/b")
+	r2.announce(route{prefix: "172.30.0.0/16"})
+	r1.announce(route{prefix: "172.16.0.0/16"}, route{prefix: "172.17.0.0/16"}, route{prefix: "127.9.0.0/16"})
+	b.learns("gw", "172.16.0.0/16: tunnel/a", "172.17.0.0/16: tunnel/a", "172.30.0.0/16: tunnel/b")
+
+	why := r1.notifications()
+	r1.announce(route{prefix: "172.18.0.0/16"})
+	b.learns("gw", "172.30.0.0/16: tunnel/b")
+	if m := <-why; !strings.Contains(m, "cease") || !strings.Contains(m, "maximum number of prefixes reached") {
+		t.Errorf("the peer was told %q", m)
+	}
+	b.eventually(func() string {
+		s := b.session("gw", "tunnel/a")
+		if s.State == bgp.Idle && strings.HasPrefix(s.Message, "more than 3 prefixes announced, next attempt at ") {
+			return ""
+		}
+		return fmt.Sprintf("session %+v", s)
+	})
+	// Applying the same again does not cut the wait short.
+	b.apply(b.speaker(n1, n2))
+	if s := b.session("gw", "tunnel/a"); s.State != bgp.Idle {
+		t.Errorf("the wait was cut short: %+v", s)
+	}
+	r1.withdraw("172.16.0.0/16")
+	b.established("gw", "tunnel/a")
+	b.learns("gw", "172.17.0.0/16: tunnel/a", "172.18.0.0/16: tunnel/a", "172.30.0.0/16: tunnel/b")
+
+	// A second time the wait doubles, and a new limit ends it.
+	r1.announce(route{prefix: "172.16.0.0/16"})
+	b.learns("gw", "172.30.0.0/16: tunnel/b")
+	n1.MaxPrefixes = 4
+	b.apply(b.speaker(n1, n2))
+	b.established("gw", "tunnel/a")
+	b.learns("gw", "172.16.0.0/16: tunnel/a", "172.17.0.0/16: tunnel/a", "172.18.0.0/16: tunnel/a", "172.30.0.0/16: tunnel/b")
 }
 
 func TestPrefixLimitChangesLive(t *testing.T) {

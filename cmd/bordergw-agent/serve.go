@@ -116,7 +116,7 @@ func hostOf(c *apiv1.AgentConfig) (plan.Host, error) {
 	if err != nil {
 		return plan.Host{}, fmt.Errorf("underlay.interface: %s: %w", c.GetUnderlay().GetInterface(), err)
 	}
-	host := plan.Host{Name: c.GetHost(), Underlay: underlay.Name, UnderlayMTU: underlay.MTU}
+	host := plan.Host{Name: c.GetHost(), Underlay: underlay.Name, UnderlayMTU: underlay.MTU, RestartTime: c.GetBgp().GetRestartTime().AsDuration()}
 	for i, text := range c.GetAddresses() {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {

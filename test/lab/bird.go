@@ -40,14 +40,19 @@ func (b *BIRD) write(conf string) {
 }
 
 // Start starts BIRD again after Kill or Stop.
-func (b *BIRD) Start() {
+func (b *BIRD) Start() { b.host.lab.t.Helper(); b.start() }
+
+// Recover starts BIRD again after Kill and has it tell its neighbors that its routes are still in the kernel (RFC 4724).
+func (b *BIRD) Recover() { b.host.lab.t.Helper(); b.start("-R") }
+
+func (b *BIRD) start(flags ...string) {
 	t := b.host.lab.t
 	t.Helper()
 	if b.process != nil && b.process.Alive() {
 		t.Fatalf("lab: %s: BIRD runs already", b.host.name)
 	}
-	b.process = b.host.Start("bird", ProcessOptions{}, "/usr/sbin/bird", "-f",
-		"-c", filepath.Join(b.dir, "bird.conf"), "-s", b.socket(), "-P", filepath.Join(b.dir, "pid"))
+	args := append([]string{"/usr/sbin/bird", "-f", "-c", filepath.Join(b.dir, "bird.conf"), "-s", b.socket(), "-P", filepath.Join(b.dir, "pid")}, flags...)
+	b.process = b.host.Start("bird", ProcessOptions{}, args...)
 	Eventually(t, birdTimeout, b.host.name+": BIRD answers", func() error {
 		if !b.process.Alive() {
 			t.Fatalf("lab: %s: BIRD ended:\n%s", b.host.name, b.process.LogTail(20))

@@ -26,7 +26,9 @@ type BIRDPeer struct {
 	Hold           int    // seconds; default 30
 	Password       string
 	BFD            bool
-	Extra          string // more lines for the protocol
+	// ExtendedNextHop takes IPv4 routes with an IPv6 next hop (RFC 8950).
+	ExtendedNextHop bool
+	Extra           string // more lines for the protocol
 }
 
 // String writes bird.conf.
@@ -81,7 +83,11 @@ func (c BIRDConf) peer(p BIRDPeer, vrf string) string {
 	}
 	// What was learned from one neighbour goes to no other: an end of the network is no transit.
 	for _, family := range []string{"ipv4", "ipv6"} {
-		fmt.Fprintf(&b, "\t%s { import all; export where source = RTS_STATIC; next hop self; };\n", family)
+		extended := ""
+		if p.ExtendedNextHop && family == "ipv4" {
+			extended = " extended next hop on;"
+		}
+		fmt.Fprintf(&b, "\t%s { import all; export where source = RTS_STATIC; next hop self;%s };\n", family, extended)
 	}
 	fmt.Fprintf(&b, "\t%s\n}\n", p.Extra)
 	return b.String()

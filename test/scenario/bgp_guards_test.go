@@ -21,7 +21,8 @@ func (w *World) session(tunnel string) (TunnelStatus, error) {
 // back by itself when the customer has mended it. Traffic over the other tunnel notices nothing.
 func TestGuardsAndLimit(t *testing.T) {
 	refused := map[string]string{
-		"127.5.0.0/16": "MARTIAN", "169.254.10.4/30": "MARTIAN", "224.1.0.0/16": "MARTIAN", "10.0.7.0/24": "OWN_PREFIX",
+		// BIRD does not send all that is refused: loopback and multicast are not even routes to it.
+		"169.254.10.4/30": "MARTIAN", "169.254.128.0/17": "MARTIAN", "10.0.7.0/24": "OWN_PREFIX",
 		"10.0.255.1/32": "OWN_PREFIX", "198.51.100.0/24": "OUTER_ADDRESS", "203.0.113.0/24": "OUTER_ADDRESS",
 	}
 	w := New(t, Options{Routing: "BGP", SingleGateway: true, StaticRoutes: "[]", Spec1: "bgp: {maxPrefixes: 20}", BIRD: func(c *lab.BIRDConf) {
@@ -35,7 +36,7 @@ func TestGuardsAndLimit(t *testing.T) {
 	w.BothUp()
 	lab.Eventually(t, startup, "the refusals", func() error {
 		st, err := w.session(Tunnel1)
-		if got := st.BGPSession.Refused; err == nil && (got["MARTIAN"] != 3 || got["OWN_PREFIX"] != 2 || got["OUTER_ADDRESS"] != 2) {
+		if got := st.BGPSession.Refused; err == nil && (got["MARTIAN"] != 2 || got["OWN_PREFIX"] != 2 || got["OUTER_ADDRESS"] != 2) {
 			err = fmt.Errorf("%+v", st.BGPSession)
 		}
 		return err
@@ -63,7 +64,7 @@ func TestGuardsAndLimit(t *testing.T) {
 		t.Errorf("not told: %v; installed: %v", refused, installed)
 	}
 	text, err := w.Ctl("describe", "tunnel", Tunnel1)
-	if err != nil || !strings.Contains(text, "3 MARTIAN") {
+	if err != nil || !strings.Contains(text, "2 MARTIAN") {
 		t.Errorf("describe: %v\n%s", err, text)
 	}
 	w.metric(w.AgentA, `bordergw_bgp_refused_prefixes{connection="shop-idc",gateway="shop-prod",reason="OUTER_ADDRESS",tunnel="shop-idc-1"} 2`)

@@ -48,6 +48,8 @@ type Options struct {
 	Spec1, Spec2 string
 	// StaticRoutes replaces the static routes of the BorderGateway, in YAML flow style; default: the customer's LAN to the connection.
 	StaticRoutes string
+	// Agent is more of the agents' configuration, in YAML.
+	Agent string
 	// BIRD changes the configuration of the customer's routers.
 	BIRD func(*lab.BIRDConf)
 	// Customer changes the customer's ends before they are loaded.
@@ -115,9 +117,9 @@ func (w *World) StartAgents() {
 	if w.Options.SingleGateway {
 		addresses = append(addresses, lab.GatewayB)
 	}
-	w.AgentA = w.GatewayA.Agent(lab.AgentOptions{Addresses: addresses, Charon: w.CharonA, Manifests: w.Manifests()})
+	w.AgentA = w.GatewayA.Agent(lab.AgentOptions{Addresses: addresses, Charon: w.CharonA, Manifests: w.Manifests(), Extra: w.Options.Agent})
 	if w.GatewayB != nil {
-		w.AgentB = w.GatewayB.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayB}, Charon: w.CharonB, Manifests: w.Manifests()})
+		w.AgentB = w.GatewayB.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayB}, Charon: w.CharonB, Manifests: w.Manifests(), Extra: w.Options.Agent})
 	}
 }
 
@@ -264,9 +266,9 @@ type TunnelStatus struct {
 		Downs                     uint64
 	} `json:"bfdSession"`
 	BGPSession struct {
-		State, Message, NextTry string
-		LimitExceeded           uint64
-		Refused                 map[string]int
+		State, Message, NextTry, Since string
+		LimitExceeded                  uint64
+		Refused                        map[string]int
 	} `json:"bgpSession"`
 	Counters struct {
 		Establishments, Rekeys, Renegotiations uint64

@@ -1,0 +1,82 @@
+//go:build lab
+
+package scenario
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bordergw/bordergw/test/lab"
+)
+
+// TestPolicyChanges: MED, prepend and the prefix limit of one tunnel change under traffic. The customer's router sees the change, the
+// session stays, and nothing is lost; timers and the TCP MD5 password are what both ends have agreed on, and a wrong password is told.
+func TestPolicyChanges(t *testing.T) {
+	const password = "one-for-the-routers"
+	fields := func(more string) string {
+		return "bgp: {keepalive: 3s, hold: 9s, password: {value: " + password + "}" + more + "}"
+	}
+	w := New(t, Options{Routing: "BGP", SingleGateway: true, StaticRoutes: "[]", Spec1: fields(""), BIRD: func(c *lab.BIRDConf) {
+		if c.RouterID == lab.Customer1 {
+			c.Peers[0].Password = password
+		}
+	}})
+	w.BothUp()
+	w.TrafficBothWays()
+	out, err := w.CustBIRD1.Show("protocols all cloud")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The smaller of both hold times (RFC 4271 §4.2); BIRD wants 30 s.
+	if !strings.Contains(out, "/9") {
+		t.Errorf("the hold time is not 9 s:\n%s", out)
+	}
+	st, err := w.session(Tunnel1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := st.BGPSession.Since
+
+	ping := w.PingVPC(100 * time.Millisecond)
+	back := w.CustomerHost.Ping(lab.PingOptions{Src: lab.CustomerHost, Dst: lab.VPCHost, Interval: 10 * time.Millisecond})
+	for _, step := range []struct{ fields, path, med string }{
+		{", med: 50", "65000", "50"},
+		{", med: 50, prepend: 2", "65000 65000 65000", "50"},
+		{", med: 7, prepend: 1, maxPrefixes: 100", "65000 65000", "7"},
+		{"", "65000", ""},
+	} {
+		w.Options.Spec1 = fields(step.fields)
+		w.Apply()
+		took := lab.Eventually(t, startup, "bgp"+step.fields+" at the customer's router", func() error {
+			routes, err := w.CustBIRD1.Routes("cloud")
+			if err == nil && (len(routes) != 1 || routes[0].Attributes["BGP.as_path"] != step.path || routes[0].Attributes["BGP.med"] != step.med) {
+				err = fmt.Errorf("%+v", routes)
+			}
+			return err
+		})
+		t.Logf("AS_PATH %s, MED %q after %v", step.path, step.med, took)
+	}
+	f, b := ping.Stop(), back.Stop()
+	t.Logf("ping %v; the other way %v", f, b)
+	if f.Lost > 0 || b.Lost > 0 {
+		t.Errorf("lost packets: %v; the other way %v", f, b)
+	}
+	if st, err = w.session(Tunnel1); err != nil || st.BGPSession.Since != since || st.BGP != "ESTABLISHED" {
+		t.Errorf("the session began %s, was there since %s: %v", st.BGPSession.Since, since, err)
+	}
+
+	w.Options.Spec1 = strings.Replace(fields(""), password, "not-the-same-at-all", 1)
+	w.Apply()
+	lab.Eventually(t, startup, "the reason why there is no session", func() error {
+		st, err := w.session(Tunnel1)
+		if err == nil && (st.BGP == "ESTABLISHED" || st.Running != "UP" || !strings.Contains(st.BGPSession.Message, "passwords differ")) {
+			err = fmt.Errorf("%s %+v", st.BGP, st.BGPSession)
+		}
+		return err
+	})
+	w.Options.Spec1 = fields("")
+	w.Apply()
+	w.BothUp()
+}
