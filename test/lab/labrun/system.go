@@ -20,6 +20,9 @@ func packagesInside() []string {
 	}
 }
 
+// packagesOwn are what scenarios use on the machine's own system only, and are skipped without elsewhere.
+func packagesOwn() []string { return []string{"frr"} }
+
 func packagesVM() []string { return []string{"qemu-system-x86", "xz-utils"} }
 
 // Values of BORDERGW_LAB.
@@ -69,7 +72,7 @@ func (r *run) prepare(ctx context.Context) (system, error) {
 			say("running in a VM: this kernel cannot do it (%v)", missing)
 		}
 	}
-	packages := packagesInside()
+	packages := append(packagesInside(), packagesOwn()...)
 	if !s.direct {
 		packages = append(packages, packagesVM()...)
 	}
