@@ -216,6 +216,7 @@ const (
 	retry                        // and may come back
 	hanging                      // the session makes no progress
 	settled                      // the session has been established for some time
+	dial                         // the neighbor was to connect by itself
 )
 
 // settle is how long after a session is established everything is announced once more. After a restart that must not cut the wait

@@ -36,10 +36,11 @@ type gateway struct {
 	policies  *api.SetPoliciesRequest
 	holds     map[string]*hold
 	seen      map[string]bool // neighbors added since the driver started
+	dials     map[string]bool // neighbors that have been, or are, left to connect by themselves
 }
 
 func newGateway(d *Driver, name string) *gateway {
-	return &gateway{d: d, name: name, view: newView(time.Now), holds: map[string]*hold{}, seen: map[string]bool{}}
+	return &gateway{d: d, name: name, view: newView(time.Now), holds: map[string]*hold{}, seen: map[string]bool{}, dials: map[string]bool{}}
 }
 
 func (g *gateway) apply(ctx context.Context, s bgp.Speaker) (bgp.Result, error) {

@@ -37,6 +37,9 @@ func (g *gateway) do(ctx context.Context, t task) {
 		h.until, h.since = time.Time{}, time.Now()
 	case t.why == hanging && i >= 0:
 		errs[t.neighbor] = g.remove(ctx, []bgp.Neighbor{g.have.Neighbors[i]}) // and added again below
+	case t.why == dial && i >= 0 && g.view.waiting(g.have.Neighbors[i].Address):
+		delete(g.seen, t.neighbor) // it has not heard of our restart yet
+		errs[t.neighbor] = g.remove(ctx, []bgp.Neighbor{g.have.Neighbors[i]})
 	case t.why == settled && i >= 0:
 		// GoBGP announces its table while a session is not yet established for everybody else: a route that appears between these
 		// two moments is announced to this neighbor by nobody.

@@ -21,6 +21,9 @@ func (g *gateway) add(ctx context.Context, n bgp.Neighbor) error {
 	if err != nil {
 		return err
 	}
+	if restarting && n.RestartTime > 0 {
+		g.wait(n, p)
+	}
 	g.view.want(g.have.ASN, n)
 	if err := g.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p}); err != nil {
 		return fmt.Errorf("add peer %v: %w", n.Address, err)
@@ -29,6 +32,21 @@ func (g *gateway) add(ctx context.Context, n bgp.Neighbor) error {
 	g.have.Neighbors = append(g.have.Neighbors, n)
 	g.d.emit(bgp.SessionChanged{Gateway: g.name, Neighbor: n.Name})
 	return nil
+}
+
+// listenFirst is how long a neighbor that knows us from before our restart is left to connect by itself.
+const listenFirst = 10 * time.Second
+
+// wait has p only listen for a while. The neighbor, which has lost the connection, connects as we do, and of two connections GoBGP keeps
+// the wrong one and leaves the other open: the neighbor ends the first with a NOTIFICATION, which also ends its patience with our
+// routes, and takes no other before its hold time is over on the second.
+func (g *gateway) wait(n bgp.Neighbor, p *api.Peer) {
+	if g.dials[n.Name] {
+		return
+	}
+	g.dials[n.Name] = true
+	p.Transport.PassiveMode = true
+	time.AfterFunc(listenFirst, func() { g.d.tasks.add(task{gateway: g.name, neighbor: n.Name, why: dial}) })
 }
 
 // remove ends sessions. A peer is disabled and its session over before it is deleted: GoBGP would else take in an UPDATE that is just

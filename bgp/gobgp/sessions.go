@@ -139,6 +139,14 @@ func (v *view) endOfRIB(epoch int, p *apiutil.Path) string {
 	return s.Neighbor
 }
 
+// waiting says that no connection with a neighbor has been made.
+func (v *view) waiting(addr netip.Addr) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.sessions[addr]
+	return s != nil && (s.State == bgp.Idle || s.State == bgp.Active)
+}
+
 // hanging returns the neighbors whose session has been in OPENCONFIRM for longer than the hold time. GoBGP has no timer there before a
 // session has been established once, and when two of its kind connect to each other at the same moment, each may wait for ever on
 // the connection that the other has given up.

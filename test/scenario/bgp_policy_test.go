@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ func TestPolicyChanges(t *testing.T) {
 			c.Peers[0].Password = password
 		}
 	}})
+	// BIRD takes a route out of its kernel for a moment when an attribute changes; what is measured is what the cloud does.
+	w.StaticCustomer()
 	w.BothUp()
 	w.TrafficBothWays()
 	out, err := w.CustBIRD1.Show("protocols all cloud")
@@ -58,6 +61,9 @@ func TestPolicyChanges(t *testing.T) {
 		})
 		t.Logf("AS_PATH %s, MED %q after %v", step.path, step.med, took)
 	}
+	if n := withdrawn(t, w.CustBIRD1); n > 0 {
+		t.Errorf("%d routes were taken back on the way", n)
+	}
 	f, b := ping.Stop(), back.Stop()
 	t.Logf("ping %v; the other way %v", f, b)
 	if f.Lost > 0 || b.Lost > 0 {
@@ -79,4 +85,27 @@ func TestPolicyChanges(t *testing.T) {
 	w.Options.Spec1 = fields("")
 	w.Apply()
 	w.BothUp()
+}
+
+// withdrawn is how many withdrawals BIRD has received in its session with the cloud.
+func withdrawn(t *testing.T, b *lab.BIRD) int {
+	t.Helper()
+	out, err := b.Show("protocols all cloud")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, lines := 0, 0
+	for line := range strings.Lines(out) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "Import withdraws:"); ok {
+			n, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			sum, lines = sum+n, lines+1
+		}
+	}
+	if lines == 0 {
+		t.Fatalf("no withdrawals are told of in:\n%s", out)
+	}
+	return sum
 }
