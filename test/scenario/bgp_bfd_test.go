@@ -44,6 +44,7 @@ func TestBFDCut(t *testing.T) {
 	// What the customer's side does with the answers is not what is measured.
 	w.CustomerVia(lab.CustomerLAN2)
 
+	stall := w.stall()
 	ping := w.PingVPC(100 * time.Millisecond)
 	w.Wire1.Cut()
 	w.bfd(Tunnel1, "DOWN")
@@ -65,14 +66,11 @@ func TestBFDCut(t *testing.T) {
 		return nil
 	})
 	lost := ping.Stop()
-	t.Logf("cut: ping %v", lost)
 	measured("peer cut off, BFD 300 ms x 3", lost)
 	if lost.Lost == 0 {
 		t.Error("no ping went through the tunnel that was cut: the test shows nothing")
 	}
-	if lost.LongestGap > time.Second {
-		t.Errorf("the longest gap was %v", lost.LongestGap)
-	}
+	w.gap("BFD takes the tunnel out", lost, time.Second, stall)
 	w.TrafficBothWays()
 
 	ping = w.PingVPC(100 * time.Millisecond)
@@ -82,6 +80,11 @@ func TestBFDCut(t *testing.T) {
 	w.CustomerVia(lab.CustomerLAN1, lab.CustomerLAN2)
 	w.FlowsUseBothTunnels()
 	t.Logf("restored: ping %v", ping.Stop())
+	w.metric(w.AgentA, `bordergw_tunnel_bfd_up{connection="shop-idc",gateway="shop-prod",tunnel="shop-idc-1"} 1`)
+	if stall > 300*time.Millisecond {
+		t.Logf("the machine alone stands still for %v: whether a session of 900 ms stays up says nothing", stall)
+		return
+	}
 	before, err := w.Tunnels()
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +98,6 @@ func TestBFDCut(t *testing.T) {
 		}
 		return err
 	})
-	w.metric(w.AgentA, `bordergw_tunnel_bfd_up{connection="shop-idc",gateway="shop-prod",tunnel="shop-idc-1"} 1`)
 }
 
 // TestBFDGoesAway: a customer who turns BFD off on his router keeps his tunnel.
