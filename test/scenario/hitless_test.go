@@ -17,7 +17,6 @@ import (
 // a responder uses its SAs at once (RFC 7296 §1.2 allows it), so that is a round trip and the time charon needs.
 //
 //lab:alone
-//lab:alone
 func TestHitlessChanges(t *testing.T) {
 	const renewed = 15
 	d := &device{name: "site", mayLose: true, customer: func(c *lab.CustomerTunnel) {

@@ -44,7 +44,6 @@ func (w *World) gap(what string, s lab.PingStats, promised, stall time.Duration)
 // TestDPDAlone: without a probe a dead peer is known when its tunnel's own DPD timeout is over, and not later.
 //
 //lab:alone
-//lab:alone
 func TestDPDAlone(t *testing.T) {
 	const timeout = 15 * time.Second
 	const dpd = "dpd: {interval: 5s, timeout: 15s}"
@@ -74,7 +73,6 @@ func TestDPDAlone(t *testing.T) {
 // TestPeerKilledFastProbe: with a probe of 300 ms the loss of a router costs less than a second.
 //
 //lab:alone
-//lab:alone
 func TestPeerKilledFastProbe(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: fast, Customer: wideWindow})
 	w.BothUp()
@@ -94,7 +92,6 @@ func TestPeerKilledFastProbe(t *testing.T) {
 // TestOneWayBlackHole: ESP is lost in one direction only while IKE passes, so both ends' DPD is content. The probe sees it, and the tunnel is
 // back when the path is.
 //
-//lab:alone
 //lab:alone
 func TestOneWayBlackHole(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Probe: fast, Customer: wideWindow})
