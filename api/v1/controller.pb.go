@@ -2925,8 +2925,10 @@ type ApplyResult struct {
 	// CREATED, CHANGED or UNCHANGED.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
 	// As it was; unset when it was created.
-	Before        *Resource `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
-	After         *Resource `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Before *Resource `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	After  *Resource `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	// Paths of the secrets that were replaced.
+	Secrets       []string `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2978,6 +2980,13 @@ func (x *ApplyResult) GetBefore() *Resource {
 func (x *ApplyResult) GetAfter() *Resource {
 	if x != nil {
 		return x.After
+	}
+	return nil
+}
+
+func (x *ApplyResult) GetSecrets() []string {
+	if x != nil {
+		return x.Secrets
 	}
 	return nil
 }
@@ -3506,11 +3515,12 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"u\n" +
 	"\rApplyResponse\x122\n" +
 	"\aresults\x18\x01 \x03(\v2\x18.bordergw.v1.ApplyResultR\aresults\x120\n" +
-	"\bwarnings\x18\x02 \x03(\v2\x14.bordergw.v1.FindingR\bwarnings\"\x81\x01\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x14.bordergw.v1.FindingR\bwarnings\"\x9b\x01\n" +
 	"\vApplyResult\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12-\n" +
 	"\x06before\x18\x02 \x01(\v2\x15.bordergw.v1.ResourceR\x06before\x12+\n" +
-	"\x05after\x18\x03 \x01(\v2\x15.bordergw.v1.ResourceR\x05after\"O\n" +
+	"\x05after\x18\x03 \x01(\v2\x15.bordergw.v1.ResourceR\x05after\x12\x18\n" +
+	"\asecrets\x18\x04 \x03(\tR\asecrets\"O\n" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05kinds\x18\x01 \x03(\tR\x05kinds\x12)\n" +
 	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\"\x81\x01\n" +

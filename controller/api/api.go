@@ -128,7 +128,7 @@ func (h *Resources) Apply(ctx context.Context, req *apiv1.ApplyRequest) (*apiv1.
 	}
 	resp := &apiv1.ApplyResponse{Warnings: warnings}
 	for _, r := range results {
-		resp.Results = append(resp.Results, &apiv1.ApplyResult{Action: r.Action, Before: wrap(r.Before), After: wrap(r.After)})
+		resp.Results = append(resp.Results, &apiv1.ApplyResult{Action: r.Action, Before: wrap(r.Before), After: wrap(r.After), Secrets: r.Secrets})
 	}
 	return resp, nil
 }

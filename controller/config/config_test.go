@@ -77,3 +77,19 @@ func TestFindings(t *testing.T) {
 		})
 	}
 }
+
+// The reference configuration says what the defaults are.
+func TestReference(t *testing.T) {
+	got, findings := config.Load("../../configs/controller.yaml")
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	want, _ := config.Parse("", nil)
+	want.Quotas = got.GetQuotas()
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-defaults +configs/controller.yaml):\n%s", diff)
+	}
+	if apiv1.QuotasOf(got.GetQuotas()) != apiv1.DefaultQuotas() {
+		t.Errorf("quotas: %+v", apiv1.QuotasOf(got.GetQuotas()))
+	}
+}

@@ -80,7 +80,7 @@ func (s *Service) write(ctx context.Context, w Write, fn func(*change) error) ([
 func results(steps []step, revision int64) []Result {
 	out := make([]Result, len(steps))
 	for i, st := range steps {
-		out[i].Action = st.action
+		out[i].Action, out[i].Secrets = st.action, st.secrets
 		if st.before != nil {
 			out[i].Before = model.Show(st.before, st.revision)
 		}

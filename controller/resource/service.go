@@ -62,6 +62,8 @@ type Result struct {
 	Action string
 	// Before is nil for what was created, After for what was deleted.
 	Before, After model.Object
+	// Secrets are the paths of those that were replaced.
+	Secrets []string
 }
 
 // Result.Action.

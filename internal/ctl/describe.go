@@ -111,6 +111,9 @@ func describeNegotiated(p page, now clock, st *apiv1.VPNTunnelStatus) {
 }
 
 func describeCounters(p page, c *apiv1.Counters) {
+	if c == nil {
+		return // a controller to which the host does not speak has none
+	}
 	traffic := func(bytes, packets uint64) string {
 		return fmt.Sprintf("%s in %d packets", formatBytes(bytes), packets)
 	}

@@ -16,9 +16,9 @@ func (s *session) describeCommand() *cobra.Command {
 		Short: "Shows everything about one tunnel or connection",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("describe: name a resource: tunnel or connection")
+				return errors.New("describe: name a resource: tunnel, connection, gateway, customer or host")
 			}
-			return fmt.Errorf("describe: unknown resource %q: it is none of tunnel, connection", args[0])
+			return fmt.Errorf("describe: unknown resource %q: it is none of tunnel, connection, gateway, customer, host", args[0])
 		},
 	}
 	describe.AddCommand(
@@ -40,8 +40,28 @@ func (s *session) describeCommand() *cobra.Command {
 				return complete(ctx, s, (*Fleet).Connections, connectionViewName, nil)
 			}),
 		},
+		s.describeOnly("gateway", apiv1.KindBorderGateway), s.describeOnly("customer", apiv1.KindCustomerGateway),
+		s.describeOnly("host", apiv1.KindGatewayHost),
 	)
 	return describe
+}
+
+// describeOnly is for what only controllers describe.
+func (s *session) describeOnly(word, kind string) *cobra.Command {
+	return &cobra.Command{
+		Use: word + " NAME", Aliases: kindWords()[kind], Short: "A " + kind + ", as a controller has it", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			central, err := s.required()
+			return s.describeCentral(c.Context(), central, err, kind, args[0])
+		},
+		ValidArgsFunction: oneName(func(ctx context.Context) []cobra.Completion {
+			central, err := s.central()
+			if err != nil {
+				return nil
+			}
+			return s.completeFrom(ctx, central, kind, nil)
+		}),
+	}
 }
 
 func oneName(names func(context.Context) []cobra.Completion) cobra.CompletionFunc {
@@ -56,6 +76,9 @@ func oneName(names func(context.Context) []cobra.Completion) cobra.CompletionFun
 func connectionViewName(v *apiv1.ConnectionView) string { return v.GetConnection().GetName() }
 
 func (s *session) describeTunnel(ctx context.Context, name string) error {
+	if c, err := s.central(); c != nil || err != nil {
+		return s.describeCentral(ctx, c, err, apiv1.KindVPNTunnel, name)
+	}
 	return s.withFleet(ctx, func(ctx context.Context, f *Fleet) ([]Silence, error) {
 		found, silent := f.Tunnel(ctx, name)
 		if len(found) == 0 {
@@ -74,6 +97,9 @@ func (s *session) describeTunnel(ctx context.Context, name string) error {
 }
 
 func (s *session) describeConnection(ctx context.Context, name string) error {
+	if c, err := s.central(); c != nil || err != nil {
+		return s.describeCentral(ctx, c, err, apiv1.KindVPNConnection, name)
+	}
 	return s.withFleet(ctx, func(ctx context.Context, f *Fleet) ([]Silence, error) {
 		views, silent := f.Connections(ctx)
 		for _, v := range views {

@@ -19,25 +19,25 @@ func (s *session) getCommand() *cobra.Command {
 		Short: "Lists resources with their states",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("get: name a resource: gateways, connections, tunnels, routes or host")
+				return errors.New("get: name a resource: gateways, connections, tunnels, routes, host or customers")
 			}
-			return fmt.Errorf("get: unknown resource %q: it is none of gateways, connections, tunnels, routes, host", args[0])
+			return fmt.Errorf("get: unknown resource %q: it is none of gateways, connections, tunnels, routes, host, customers", args[0])
 		},
 	}
 	now := s.clock
 	get.AddCommand(
 		list[*apiv1.BorderGateway]{
-			use: "gateways [NAME...]", aliases: []string{"gateway", "gw", "bordergateways", "bordergateway"}, what: "border gateway",
+			use: "gateways [NAME...]", kind: apiv1.KindBorderGateway, aliases: []string{"gateway", "gw", "bordergateways", "bordergateway"}, what: "border gateway",
 			short: "Border gateways, once per host that serves them", fetch: (*Fleet).Gateways, name: (*apiv1.BorderGateway).GetName,
 			columns: func() []column[*apiv1.BorderGateway] { return gatewayColumns() }, encode: encodeGateway,
 		}.command(s),
 		list[*apiv1.VPNConnection]{
-			use: "connections [NAME...]", aliases: []string{"connection", "conn", "vpnconnections", "vpnconnection"}, what: "connection",
+			use: "connections [NAME...]", kind: apiv1.KindVPNConnection, aliases: []string{"connection", "conn", "vpnconnections", "vpnconnection"}, what: "connection",
 			short: "VPN connections with their availability", fetch: s.connections, name: (*apiv1.VPNConnection).GetName,
 			columns: func() []column[*apiv1.VPNConnection] { return connectionColumns(now()) }, encode: encodeConnection,
 		}.command(s),
 		list[*apiv1.VPNTunnel]{
-			use: "tunnels [NAME...]", aliases: []string{"tunnel", "tun", "vpntunnels", "vpntunnel"}, what: "tunnel",
+			use: "tunnels [NAME...]", kind: apiv1.KindVPNTunnel, aliases: []string{"tunnel", "tun", "vpntunnels", "vpntunnel"}, what: "tunnel",
 			short: "VPN tunnels with the state of each layer", fetch: (*Fleet).Tunnels, name: (*apiv1.VPNTunnel).GetName,
 			columns: func() []column[*apiv1.VPNTunnel] { return tunnelColumns(now()) }, encode: encodeTunnel,
 		}.command(s),
@@ -47,9 +47,13 @@ func (s *session) getCommand() *cobra.Command {
 			columns: func() []column[*apiv1.Route] { return routeColumns() }, encode: encodeRoute,
 		}.command(s),
 		list[*apiv1.GetHostResponse]{
-			use: "host [NAME...]", aliases: []string{"hosts"}, what: "host",
+			use: "host [NAME...]", kind: apiv1.KindGatewayHost, aliases: []string{"hosts"}, what: "host",
 			short: "The agents and their source of desired state", fetch: (*Fleet).Hosts, name: (*apiv1.GetHostResponse).GetHost,
 			columns: func() []column[*apiv1.GetHostResponse] { return hostColumns(now()) }, encode: encodeHost, footer: writeFindings,
+		}.command(s),
+		list[*apiv1.CustomerGateway]{
+			use: "customers [NAME...]", kind: apiv1.KindCustomerGateway, aliases: []string{"customer", "customergateways", "customergateway", "cgw"}, what: "customer gateway",
+			short: "Customer gateways, as a controller has them",
 		}.command(s),
 	)
 	return get
@@ -58,11 +62,13 @@ func (s *session) getCommand() *cobra.Command {
 // list is one resource of get.
 type list[T any] struct {
 	use, short, what string
-	aliases          []string
-	fetch            func(*Fleet, context.Context) ([]T, []Silence)
-	name             func(T) string
-	columns          func() []column[T]
-	encode           func(T) object
+	// kind is that of the resource at controllers; empty for what only agents know.
+	kind    string
+	aliases []string
+	fetch   func(*Fleet, context.Context) ([]T, []Silence)
+	name    func(T) string
+	columns func() []column[T]
+	encode  func(T) object
 	// footer, if set, is written under a table.
 	footer func(io.Writer, []T) error
 }
@@ -73,6 +79,12 @@ func (l list[T]) command(s *session) *cobra.Command {
 		Aliases: l.aliases,
 		Short:   l.short,
 		RunE: func(c *cobra.Command, names []string) error {
+			if central, err := s.central(); central != nil || err != nil {
+				return s.getFrom(c.Context(), central, err, l.kind, names)
+			}
+			if l.fetch == nil {
+				return failure{fmt.Errorf("%ss are known to controllers only: name one with --context", l.what)}
+			}
 			return s.withFleet(c.Context(), func(ctx context.Context, f *Fleet) ([]Silence, error) {
 				items, silent := l.fetch(f, ctx)
 				if len(silent) == len(s.sockets) {
@@ -86,6 +98,9 @@ func (l list[T]) command(s *session) *cobra.Command {
 			})
 		},
 		ValidArgsFunction: func(c *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if central, err := s.central(); l.fetch == nil || central != nil || err != nil {
+				return s.completeFrom(c.Context(), central, l.kind, given), cobra.ShellCompDirectiveNoFileComp
+			}
 			return complete(c.Context(), s, l.fetch, l.name, given), cobra.ShellCompDirectiveNoFileComp
 		},
 	}

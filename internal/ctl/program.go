@@ -78,6 +78,10 @@ func (p Program) Run(ctx context.Context, args []string) int {
 type session struct {
 	Program
 	sockets []string
+	// context names a controller that is asked in place of agents.
+	context string
+	// agents: sockets were named, which wins over the current context.
+	agents  bool
 	output  string
 	timeout time.Duration
 }
@@ -88,6 +92,9 @@ func (p Program) command() *cobra.Command {
 		Use:   "bordergwctl",
 		Short: "Shows what bordergw's agents do, and takes tunnels out of service",
 		Long: `Shows what bordergw's agents do: gateways, connections, tunnels and routes; and takes tunnels and hosts out of service and back.
+
+With a context (--context, or currentContext in ~/.config/bordergwctl/config.yaml) a controller is asked in place of agents: get and
+describe then show what all hosts report, and apply and delete change resources. --socket asks agents even so.
 
 With several sockets the agents' answers are merged, and a connection's availability is computed over all of them. An agent that does
 not answer counts as its host being silent: the answer is printed without it and the exit code is 3.
@@ -106,15 +113,20 @@ brought to its end; 2 wrong usage; 3 an agent did not answer.`,
 	flags := root.PersistentFlags()
 	flags.StringSliceVar(&s.sockets, "socket", s.defaultSockets(),
 		"an agent's socket; may be given more than once (environment: "+SocketsVariable+", comma-separated)")
+	flags.StringVar(&s.context, "context", p.Getenv(ContextVariable),
+		"a controller of the file of contexts, which is asked in place of agents (environment: "+ContextVariable+")")
 	flags.StringVarP(&s.output, "output", "o", string(formatTable), strings.Join(formats(), ", "))
 	flags.DurationVar(&s.timeout, "timeout", defaultTimeout, "how long to wait for the agents")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return s.check() }
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		s.agents = flags.Changed("socket") || p.Getenv(SocketsVariable) != ""
+		return s.check()
+	}
 	// The only fault is a flag that does not exist.
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(fixed(formats()), cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err)
 	}
 	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand(), s.planCommand(),
-		s.eventsCommand(), s.logsCommand())
+		s.eventsCommand(), s.logsCommand(), s.applyCommand(), s.deleteCommand(), s.contextsCommand())
 	return root
 }
 
