@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 
 // TestPolicyChanges: MED, prepend and the prefix limit of one tunnel change under traffic. The customer's router sees the change, the
 // session stays, and nothing is lost; timers and the TCP MD5 password are what both ends have agreed on, and a wrong password is told.
+//
+//lab:alone
 func TestPolicyChanges(t *testing.T) {
 	const password = "one-for-the-routers"
 	fields := func(more string) string {
@@ -67,7 +70,9 @@ func TestPolicyChanges(t *testing.T) {
 	}
 	// Not one lost is the rule; an emulated machine that stands still for a moment loses some by itself.
 	w.gap("to the customer", ping.Stop(), 300*time.Millisecond, stall)
-	w.gap("to the VPC", back.Stop(), 300*time.Millisecond, stall)
+	b := back.Stop()
+	measured("change of BGP policy", b)
+	w.gap("to the VPC", b, 300*time.Millisecond, stall)
 	if st, err = w.session(Tunnel1); err != nil || st.BGPSession.Since != since || st.BGP != "ESTABLISHED" {
 		t.Errorf("the session began %s, was there since %s: %v", st.BGPSession.Since, since, err)
 	}
@@ -81,6 +86,9 @@ func TestPolicyChanges(t *testing.T) {
 		}
 		return err
 	})
+	if v := w.Availability(startup, "HIGHLY_AVAILABLE"); !slices.Equal(v.Reasons, []string{"BGP_NOT_ESTABLISHED"}) {
+		t.Errorf("verdict without a session %+v", v)
+	}
 	w.Options.Spec1 = fields("")
 	w.Apply()
 	w.BothUp()
