@@ -78,6 +78,10 @@ func TestAdminDownTakesRoutesAwayBeforeTheSAs(t *testing.T) {
 			}
 		}
 
+		if shop := w.agent.workers["shop"]; len(shop.up) != 1 || len(shop.children) != 1 || len(shop.suites) != 1 {
+			t.Errorf("the worker remembers %v, %v, %v", shop.up, shop.children, shop.suites)
+		}
+
 		// And back again, as another day's tunnel.
 		w.write(manifests(shop(), mill()))
 		w.up(shop1)

@@ -45,18 +45,18 @@ func (w *world) follow() *diary {
 	return d
 }
 
-// expect compares the events since the last look with what is wanted, in that order; others may lie between.
+// expect fails when one of these is not among the events since the last look. Several goroutines publish, so there is no order to rely on.
 func (w *world) expect(d *diary, want ...string) {
 	w.t.Helper()
 	got := d.take()
-	rest := got
+	rest := slices.Clone(got)
 	for _, line := range want {
 		i := slices.Index(rest, line)
 		if i < 0 {
 			w.t.Errorf("no %q among %q", line, got)
 			return
 		}
-		rest = rest[i+1:]
+		rest = slices.Delete(rest, i, i+1)
 	}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -178,7 +179,16 @@ func (w *worker) running(g *plan.Gateway) (plan.Running, map[string]status.Layer
 		run.Tunnels[t.Name] = r
 	}
 	run.Learned = w.learned(g, sessions)
+	// Tunnels that left: one that comes back under the name is another one.
+	forget(w.up, layers)
+	forget(w.children, layers)
+	forget(w.suites, layers)
 	return run, layers
+}
+
+// forget deletes what concerns none of the tunnels.
+func forget[T any](of map[string]T, tunnels map[string]status.Layers) {
+	maps.DeleteFunc(of, func(name string, _ T) bool { _, there := tunnels[name]; return !there })
 }
 
 func (w *worker) layers(t *plan.Tunnel, sessions map[string]*bgp.Session) status.Layers {

@@ -125,8 +125,8 @@ func TestChanges(t *testing.T) {
 				"  spec.esp.lifetime: 1h0m0s > 10m0s: none (the tunnel is down)",
 			}},
 		{name: "a key", change: func(s *apiv1.Set) { s.SetPSK("shop-idc-1", secret.New("another-key-nobody-may-see")) }, want: []string{
-			"CHANGED VPNTunnel/shop-idc-1 none",
-			"  spec.psk: value > value: none (psk changed; takes effect with the next negotiation)",
+			"CHANGED VPNTunnel/shop-idc-1 rekey shop-idc-1",
+			"  spec.psk: value > value: rekey (psk changed)",
 		}},
 		{name: "the same key from a file", change: func(s *apiv1.Set) { tunnel(s).Psk = &apiv1.SecretSource{File: "/etc/key"} }, want: []string{
 			"CHANGED VPNTunnel/shop-idc-1 none",

@@ -32,6 +32,14 @@ func renegotiated(s scene) (string, string) {
 	return apiv1.ImpactRekey, ""
 }
 
+// newKey: a new negotiation proves the new key at once, where we may begin; meanwhile both keys are good.
+func newKey(s scene) (string, string) {
+	if s.tunnel.GetSpec().GetInitiation() == apiv1.InitiationRespond {
+		return apiv1.ImpactNone, "the SAs stay; the customer begins with the new key when it has it"
+	}
+	return apiv1.ImpactRekey, ""
+}
+
 // session: the BGP session over the tunnel starts anew; without one nothing happens.
 func session(s scene) (string, string) {
 	if s.bgp {
@@ -48,7 +56,6 @@ func sessions(s scene) (string, string) {
 }
 
 const (
-	atNext   = "takes effect with the next negotiation"
 	ofVPC    = "the session with the VPC's router starts anew"
 	twoEnds  = "the customer's device has to change at the same time"
 	ofRouter = "the tunnel's address, its probe and its BGP session change"
@@ -68,7 +75,7 @@ func impacts() map[string]rule {
 		"VPNTunnel/spec.inside.customer":     noted(apiv1.ImpactTunnel, ofRouter),
 		"VPNTunnel/spec.adminState":          fixed(apiv1.ImpactTunnel),
 		"VPNTunnel/spec.initiation":          none,
-		"VPNTunnel/spec.psk":                 noted(apiv1.ImpactNone, atNext),
+		"VPNTunnel/spec.psk":                 newKey,
 		"VPNTunnel/spec.ike.version":         noted(apiv1.ImpactTunnel, twoEnds),
 		"VPNTunnel/spec.ike.mode":            noted(apiv1.ImpactTunnel, twoEnds),
 		"VPNTunnel/spec.ike.proposals":       renegotiated,

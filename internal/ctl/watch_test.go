@@ -71,7 +71,7 @@ func (x teller) Plan(files []manifest.File) (*apiv1.PlanResponse, error) {
 				{Object: "VPNConnection/shop-idc", Action: apiv1.PlanAdded, Impact: apiv1.ImpactNone},
 				{Object: "VPNTunnel/shop-idc-1", Action: apiv1.PlanChanged, Impact: apiv1.ImpactRekey, Tunnels: []string{"shop-idc-1"}, Fields: []*apiv1.FieldChange{
 					{Field: "spec.esp.lifetime", Old: "1h0m0s", New: "10m0s", Impact: apiv1.ImpactRekey},
-					{Field: "spec.psk", Old: "value", New: "value", Impact: apiv1.ImpactNone, Message: "psk changed; takes effect with the next negotiation"},
+					{Field: "spec.psk", Old: "value", New: "value", Impact: apiv1.ImpactRekey, Message: "psk changed"},
 					{Field: "spec.description", New: "new", Impact: apiv1.ImpactNone},
 				}},
 			}
