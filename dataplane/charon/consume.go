@@ -299,9 +299,12 @@ func (d *Driver) attend(t *tunnel, id uint32, line string, now time.Time) {
 	case t.attempt != nil && t.attempt.ike == 0 && strings.HasPrefix(line, "initiating ") && strings.Contains(line, "IKE_SA "):
 		t.attempt.ike = id
 	case t.attempt != nil && strings.Contains(line, "due to existing duplicate"):
-		// An earlier agent has left SAs of this generation.
-		t.attempt, t.nextTry = nil, now.Add(t.retry.Next())
+		// The peer, or an earlier agent, has made SAs of this generation. Nothing was sent, so the next one need not wait, unless all were tried.
+		t.attempt, t.nextTry = nil, now.Add(childlessGrace)
 		t.generation, t.reload = (t.generation+1)%generations, true
+		if t.generation == 0 {
+			t.nextTry = now.Add(t.retry.Next())
+		}
 		d.plan.at(t, now)
 	case line == suspicious:
 		t.refresh.suspect = true

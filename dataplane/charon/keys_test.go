@@ -98,7 +98,8 @@ func TestKeyRotationCloudFirst(t *testing.T) {
 		}
 		b.pass(time.Second)
 		peer.Store("another-key")
-		b.pass(40 * time.Second)
+		// The longest back-off, twice if the generations are through, and what closing takes.
+		b.pass(70 * time.Second)
 		st = b.wantUp("a", 1)
 		if !st.KeyPending.IsZero() || st.Children[0].UniqueID == old {
 			t.Errorf("not rotated: %+v", st)

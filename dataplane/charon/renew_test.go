@@ -67,9 +67,9 @@ func TestRenegotiateBacksOff(t *testing.T) {
 		if n < 12 || n > 35 {
 			t.Errorf("%d renegotiations in an hour", n)
 		}
-		b.wantUp("a", 1)
 		b.d.Trust("a")
 		b.pass(10 * time.Second)
+		b.wantUp("a", 1)
 		// Trusted for a moment only: the back-off goes on.
 		b.d.Renegotiate("a", "test")
 		b.pass(10 * time.Second)
@@ -128,6 +128,8 @@ func TestRenegotiateKeepsOldWhileNewFails(t *testing.T) {
 			b.d.Renegotiate("a", "test")
 			refuse.Store(false)
 			b.pass(time.Minute)
+			b.d.Trust("a")
+			b.pass(10 * time.Second)
 			if got := b.wantUp("a", 1).Children[0].UniqueID; got == old {
 				t.Errorf("outcome %d: the old SA is still there", outcome)
 			}
@@ -207,7 +209,9 @@ func TestRenegotiateAfterRestart(t *testing.T) {
 		second.apply("gw", wanted("a"))
 		old := second.wantUp("a", 1).Children[0].UniqueID
 		d.Renegotiate("a", "test")
-		b.pass(time.Minute)
+		b.pass(20 * time.Second)
+		d.Trust("a")
+		b.pass(10 * time.Second)
 		if got := second.wantUp("a", 1).Children[0].UniqueID; got == old {
 			t.Error("not replaced")
 		}
