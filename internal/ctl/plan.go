@@ -24,7 +24,7 @@ func (s *session) planCommand() *cobra.Command {
 The files given are the whole desired state: what they leave out would be removed. Paths of secrets that are not absolute begin at the
 agent's own folder of manifests; keys are read and compared by the agent and never shown.
 
-Impacts, at most: none (no packet, no session), rekey (new SAs beside the old ones, nothing is lost), tunnel (the tunnel or its BGP session
+Impacts, at most: none (no packet, no session), rekey (new SAs beside the old ones, the tunnel stays up), tunnel (the tunnel or its BGP session
 starts anew), connection (the same for all tunnels of a connection or gateway).
 
 Exit codes: 0 the agents would take it; 1 it would be refused, for the reasons that are printed with file and line, or no agent answered;
