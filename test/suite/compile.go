@@ -107,7 +107,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 	}
 	slices.SortFunc(jobs, func(a, b job) int { return strings.Compare(a.Name, b.Name) })
 	build := append([]string{"build", "-o", b.dir + string(filepath.Separator)}, reproducible...)
-	return jobs, b.goTool(ctx, append(build, "./test/suite", "./test/lab/labrun", "./cmd/bordergw-agent", "./cmd/bordergwctl")...)
+	return jobs, b.goTool(ctx, append(build, "./test/suite", "./test/lab/labrun", "./cmd/bordergw-agent", "./cmd/bordergw-controller", "./cmd/bordergwctl")...)
 }
 
 // split makes one job of a package, or one of each test where tests are long.

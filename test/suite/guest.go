@@ -137,7 +137,7 @@ func (r *runner) execute(j job) (output []byte, inputs []string, err error) {
 	cmd.Dir = j.Dir
 	cmd.Env = append(os.Environ(), "BORDERGW_LAB_SECRETS="+filepath.Join(r.Secrets, filepath.Base(dir)))
 	if j.programs() {
-		cmd.Env = append(cmd.Env, "BORDERGW_AGENT="+r.Agent, "BORDERGW_CTL="+r.Ctl)
+		cmd.Env = append(cmd.Env, "BORDERGW_AGENT="+r.Agent, "BORDERGW_CTL="+r.Ctl, "BORDERGW_CONTROLLER="+r.Controller)
 	}
 	cmd.SysProcAttr = isolation()
 	// Daemons that a test leaves hold the pipe open.

@@ -29,7 +29,7 @@ func (b *builder) keys(jobs []job, w where) error {
 		j := &jobs[i]
 		files := []string{b.labrun(), b.program("suite"), j.Argv[0]}
 		if j.programs() {
-			files = append(files, b.program("bordergw-agent"), b.program("bordergwctl"))
+			files = append(files, b.program("bordergw-agent"), b.program("bordergwctl"), b.program("bordergw-controller"))
 		}
 		parts := []string{"lab 1", j.Package, strings.Join(j.Argv[1:], " "), string(w)}
 		for _, f := range files {
@@ -60,7 +60,7 @@ func testEnv(environ []string) []string {
 		name, _, _ := strings.Cut(variable, "=")
 		switch name {
 		case "BORDERGW_LAB", "BORDERGW_LAB_CACHE", "BORDERGW_LAB_SUITE", "BORDERGW_LAB_SECRETS", "BORDERGW_RESULTS", "BORDERGW_AGENT",
-			"BORDERGW_CTL":
+			"BORDERGW_CTL", "BORDERGW_CONTROLLER":
 		default:
 			if strings.HasPrefix(name, "BORDERGW_") {
 				env = append(env, variable)

@@ -17,12 +17,12 @@ import (
 
 // task is what the guest is told to do, in a file.
 type task struct {
-	Jobs       []job
-	Parallel   int
-	Checkout   string
-	Agent, Ctl string // the programs under test
-	Secrets    string // folder for the secrets that tests hand out, a file for each job
-	Done       string // file for what became of the jobs
+	Jobs                   []job
+	Parallel               int
+	Checkout               string
+	Agent, Ctl, Controller string // the programs under test
+	Secrets                string // folder for the secrets that tests hand out, a file for each job
+	Done                   string // file for what became of the jobs
 }
 
 // where describes the system that tests run on: labrun's facts, one a line.
@@ -73,7 +73,7 @@ func runInLab(ctx context.Context, b *builder, o options, jobs []job, store *sto
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	t := task{Jobs: jobs, Parallel: o.parallel, Checkout: b.checkout, Agent: b.program("bordergw-agent"), Ctl: b.program("bordergwctl"),
+	t := task{Jobs: jobs, Parallel: o.parallel, Checkout: b.checkout, Agent: b.program("bordergw-agent"), Ctl: b.program("bordergwctl"), Controller: b.program("bordergw-controller"),
 		Secrets: filepath.Join(dir, "secrets"), Done: filepath.Join(dir, "done.json")}
 	if err := clearResults(o.results, jobs); err != nil {
 		return err

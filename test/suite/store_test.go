@@ -19,7 +19,7 @@ func workbench(t *testing.T) (*builder, *store, job) {
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"labrun", "suite", "bordergw-agent", "bordergwctl", "x.test"} {
+	for _, name := range []string{"labrun", "suite", "bordergw-agent", "bordergwctl", "bordergw-controller", "x.test"} {
 		write(t, b.program(name), name)
 	}
 	write(t, filepath.Join(checkout, "configs", "strongswan.conf"), "charon {}")
@@ -57,16 +57,17 @@ func TestKeyChangesWithEverythingThatCounts(t *testing.T) {
 		t.Fatal("the key of nothing new differs")
 	}
 	for name, change := range map[string]func(*job, *where){
-		"the agent":     func(*job, *where) { write(t, b.program("bordergw-agent"), "new") },
-		"bordergwctl":   func(*job, *where) { write(t, b.program("bordergwctl"), "new") },
-		"the tests":     func(*job, *where) { write(t, b.program("x.test"), "new") },
-		"labrun":        func(*job, *where) { write(t, b.labrun(), "new") },
-		"the suite":     func(*job, *where) { write(t, b.program("suite"), "new") },
-		"the list":      func(j *job, _ *where) { j.Argv = append(slices.Clone(j.Argv[:2]), "^(TestX|TestY)$") },
-		"the kernel":    func(_ *job, w *where) { *w = "mode vm\nkernel 6.1.1\npackage charon-systemd 5.9.8-5\n" },
-		"a package":     func(_ *job, w *where) { *w = "mode vm\nkernel 6.1.0\npackage charon-systemd 5.9.8-6\n" },
-		"a variable":    func(*job, *where) { t.Setenv("BORDERGW_TEST_SOMETHING", "1") },
-		"another suite": func(_ *job, w *where) { *w += "suite sid\n" },
+		"the agent":      func(*job, *where) { write(t, b.program("bordergw-agent"), "new") },
+		"bordergwctl":    func(*job, *where) { write(t, b.program("bordergwctl"), "new") },
+		"the controller": func(*job, *where) { write(t, b.program("bordergw-controller"), "new") },
+		"the tests":      func(*job, *where) { write(t, b.program("x.test"), "new") },
+		"labrun":         func(*job, *where) { write(t, b.labrun(), "new") },
+		"the suite":      func(*job, *where) { write(t, b.program("suite"), "new") },
+		"the list":       func(j *job, _ *where) { j.Argv = append(slices.Clone(j.Argv[:2]), "^(TestX|TestY)$") },
+		"the kernel":     func(_ *job, w *where) { *w = "mode vm\nkernel 6.1.1\npackage charon-systemd 5.9.8-5\n" },
+		"a package":      func(_ *job, w *where) { *w = "mode vm\nkernel 6.1.0\npackage charon-systemd 5.9.8-6\n" },
+		"a variable":     func(*job, *where) { t.Setenv("BORDERGW_TEST_SOMETHING", "1") },
+		"another suite":  func(_ *job, w *where) { *w += "suite sid\n" },
 	} {
 		before, changed, w := key(t, b, j, system), j, system
 		change(&changed, &w)
