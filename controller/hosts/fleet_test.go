@@ -144,8 +144,12 @@ func TestFleet(t *testing.T) {
 	})
 
 	t.Run("resources are shown with what is true of them", func(t *testing.T) {
-		for limit := time.Now().Add(patience); two.server.Counters("shop-2") == nil; {
-			if time.Now().After(limit) {
+		poll, limit := time.NewTicker(10*time.Millisecond), time.After(patience)
+		defer poll.Stop()
+		for two.server.Counters("shop-2") == nil {
+			select {
+			case <-poll.C:
+			case <-limit:
 				t.Fatal("no counters")
 			}
 		}
