@@ -108,6 +108,7 @@ func TestBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var at []time.Time
+		w.reachable(false)
 		w.start(func(o *remote.Options) {
 			dial := o.Dial
 			o.Dial = func(ctx context.Context, endpoint string) (remote.Stream, error) {
@@ -115,7 +116,6 @@ func TestBackOff(t *testing.T) {
 				return dial(ctx, endpoint)
 			}
 		})
-		w.reachable(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		w.stop()
