@@ -86,3 +86,11 @@ func (s *state) indexes(ref Ref, v *apiv1.Stored) []Index {
 	}
 	return s.index(ref, v)
 }
+
+// revisionOf returns 0 for a record that is not there.
+func (s *state) revisionOf(ref Ref) int64 {
+	if r := s.Get(ref); r != nil {
+		return r.Revision
+	}
+	return 0
+}

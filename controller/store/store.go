@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -13,6 +14,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
+
+// queues is how many unrelated races are told apart.
+const queues = 256
 
 // Options is what a Store needs.
 type Options struct {
@@ -35,17 +39,22 @@ type Store struct {
 	reached chan struct{} // closed and replaced with every new revision
 	subs    map[*Subscription]struct{}
 
-	// queue lets the writers of this process that lost against another one try again one by one.
-	queue chan struct{}
-	stop  context.CancelFunc
-	done  chan struct{}
+	// queues let the writers of this process that lost a race try again one by one, each in the queue of what it lost; which queue that
+	// is follows from a hash.
+	queues [queues]chan struct{}
+	seed   maphash.Seed
+	stop   context.CancelFunc
+	done   chan struct{}
 }
 
 // Open checks the schema, reads everything and begins to watch. Close ends it; the client stays the caller's.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{
-		client: opts.Client, keys: keyspace{opts.Prefix}, log: opts.Log, index: opts.Index,
-		reached: make(chan struct{}), subs: map[*Subscription]struct{}{}, queue: make(chan struct{}, 1), done: make(chan struct{}),
+		client: opts.Client, seed: maphash.MakeSeed(), keys: keyspace{opts.Prefix}, log: opts.Log, index: opts.Index,
+		reached: make(chan struct{}), subs: map[*Subscription]struct{}{}, done: make(chan struct{}),
+	}
+	for i := range s.queues {
+		s.queues[i] = make(chan struct{}, 1)
 	}
 	if err := s.checkSchema(ctx); err != nil {
 		return nil, err
@@ -141,10 +150,11 @@ func (s *Store) reach(ctx context.Context, revision int64) error {
 // no effects but those on the Tx. It returns the revision of the write once View shows it, and 0 when fn staged nothing. An error
 // of fn is returned as it is; it may rest on a view that is behind, therefore fn runs again after a Sync before it counts.
 func (s *Store) Write(ctx context.Context, fn func(*Tx) error) (int64, error) {
-	synced, queued := false, false
+	synced := false
+	var queue chan struct{}
 	defer func() {
-		if queued {
-			<-s.queue
+		if queue != nil {
+			<-queue
 		}
 	}()
 	for attempt := 0; ; attempt++ {
@@ -166,10 +176,11 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) (int64, error) {
 		if ok || err != nil {
 			return revision, err
 		}
-		if !queued {
+		if queue == nil {
+			q := s.queues[maphash.String(s.seed, s.lost(b))%queues]
 			select {
-			case s.queue <- struct{}{}:
-				queued = true
+			case q <- struct{}{}:
+				queue = q
 			case <-ctx.Done():
 				return 0, ctx.Err()
 			}
@@ -192,6 +203,31 @@ func (s *Store) Try(ctx context.Context, fn func(*Tx) error) error {
 type batch struct {
 	conditions []clientv3.Cmp
 	writes     []clientv3.Op
+	// guards and records that were read, with their revisions.
+	guards  map[string]int64
+	records map[Ref]int64
+}
+
+// lost names what another writer has changed since the batch was made.
+func (s *Store) lost(b batch) (name string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	least := func(candidate string) {
+		if name == "" || candidate < name {
+			name = candidate
+		}
+	}
+	for guard, revision := range b.guards {
+		if s.state.guards[guard] != revision {
+			least(guard)
+		}
+	}
+	for ref, revision := range b.records {
+		if s.state.revisionOf(ref) != revision {
+			least(ref.String())
+		}
+	}
+	return name
 }
 
 // attempt takes the conditions while the view is still what fn read.

@@ -92,16 +92,17 @@ func (t *Tx) Changed() []Ref {
 
 // batch returns what must hold and what is written.
 func (t *Tx) batch() (batch, error) {
-	b := batch{conditions: []clientv3.Cmp{clientv3.Compare(clientv3.Value(t.keys.schema()), "=", strconv.Itoa(SchemaVersion))}}
+	b := batch{
+		conditions: []clientv3.Cmp{clientv3.Compare(clientv3.Value(t.keys.schema()), "=", strconv.Itoa(SchemaVersion))},
+		guards:     map[string]int64{}, records: map[Ref]int64{},
+	}
 	for ref := range t.read {
-		var revision int64
-		if r := t.base.Get(ref); r != nil {
-			revision = r.Revision
-		}
-		b.conditions = append(b.conditions, clientv3.Compare(clientv3.ModRevision(t.keys.record(ref)), "=", revision))
+		b.records[ref] = t.base.revisionOf(ref)
+		b.conditions = append(b.conditions, clientv3.Compare(clientv3.ModRevision(t.keys.record(ref)), "=", b.records[ref]))
 	}
 	for guard := range t.guards {
-		b.conditions = append(b.conditions, clientv3.Compare(clientv3.ModRevision(t.keys.guard(guard)), "=", t.base.guards[guard]))
+		b.guards[guard] = t.base.guards[guard]
+		b.conditions = append(b.conditions, clientv3.Compare(clientv3.ModRevision(t.keys.guard(guard)), "=", b.guards[guard]))
 	}
 	touched := map[string]bool{}
 	touch := func(ref Ref, v *apiv1.Stored) {
