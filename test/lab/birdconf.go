@@ -83,11 +83,16 @@ func (c BIRDConf) peer(p BIRDPeer, vrf string) string {
 	}
 	// What was learned from one neighbour goes to no other: an end of the network is no transit.
 	for _, family := range []string{"ipv4", "ipv6"} {
+		nextHop := "self"
 		extended := ""
 		if p.ExtendedNextHop && family == "ipv4" {
 			extended = " extended next hop on;"
 		}
-		fmt.Fprintf(&b, "\t%s { import all; export where source = RTS_STATIC; next hop self;%s };\n", family, extended)
+		if family == "ipv6" && !strings.Contains(p.Local, ":") {
+			// BIRD sends no IPv6 route over an IPv4 session unless it is told a next hop, and the IPv4-mapped address is none.
+			nextHop = "address fd00::" + p.Local
+		}
+		fmt.Fprintf(&b, "\t%s { import all; export where source = RTS_STATIC; next hop %s;%s };\n", family, nextHop, extended)
 	}
 	fmt.Fprintf(&b, "\t%s\n}\n", p.Extra)
 	return b.String()

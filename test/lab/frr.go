@@ -79,7 +79,8 @@ func (h *Host) FRR(conf FRRConf) *FRR {
 	h.lab.must(f.folders(), "%s: FRR's folders", h.name)
 	t.Cleanup(func() { _ = os.RemoveAll(f.sockets()) })
 	for _, d := range []struct{ name, conf string }{{"zebra", "ip nht resolve-via-default\n"}, {"bfdd", ""}, {"bgpd", conf.String()}} {
-		file := filepath.Join(h.dir, "frr-"+d.name+".conf")
+		// The daemons read it as the user frr, to whom the lab's own folders are closed.
+		file := filepath.Join(f.sockets(), d.name+".conf")
 		h.lab.must(os.WriteFile(file, []byte("log stdout\n"+d.conf), 0o644), "%s: %s", h.name, file)
 		p := h.Start("frr-"+d.name, ProcessOptions{}, filepath.Join(frrFolder, d.name), "-N", f.space, "-f", file, "-A", "127.0.0.1")
 		Eventually(t, frrTimeout, h.name+": "+d.name+" answers", func() error {
