@@ -101,8 +101,6 @@ func TestBFDCut(t *testing.T) {
 }
 
 // TestBFDGoesAway: a customer who turns BFD off on his router keeps his tunnel.
-//
-//lab:alone
 func TestBFDGoesAway(t *testing.T) {
 	w := New(t, withBFD(Options{}))
 	w.BothUp()

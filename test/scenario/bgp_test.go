@@ -119,8 +119,6 @@ func TestCustomerRouterKilled(t *testing.T) {
 }
 
 // TestRoutingModeSwitch: scenario 4. BGP to STATIC to BGP: the static prefix loses nothing, the SAs stay, the sessions follow at once.
-//
-//lab:alone
 func TestRoutingModeSwitch(t *testing.T) {
 	w := New(t, Options{Routing: "BGP"})
 	w.StaticCustomer() // the way back must not depend on BGP

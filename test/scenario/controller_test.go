@@ -116,8 +116,6 @@ func (c *controlled) rebootA() {
 
 // TestController: one controller with an embedded etcd, two gateway hosts, a customer with two routers; nothing on the hosts but where the
 // controller is.
-//
-//lab:alone
 func TestController(t *testing.T) {
 	ctx := t.Context()
 	w := newControlled(t, Options{Routing: "STATIC"})
