@@ -95,8 +95,9 @@ func (o *orphans) look(ctx context.Context) {
 	}
 	o.log.Info("removing IPsec states and policies that charon does not have", "states", len(due.SAs), "policies", len(due.Policies))
 	if err := o.remove(ctx, due); err != nil {
-		// The next look finds what is left.
+		// The next look finds what is left, and counts no more than that.
 		o.log.Warn("orphans not removed", "error", err)
+		return
 	}
 	o.removedSAs.Add(uint64(len(due.SAs)))
 	o.removedPolicies.Add(uint64(len(due.Policies)))

@@ -55,7 +55,7 @@ func (k *Keeper) disable(view facts, by string, req *apiv1.ChangeRequest) (*apiv
 		return nil, err
 	}
 	k.opts.Log.Info("tunnel disabled", "tunnel", name, "by", by)
-	k.end(name, apiv1.DrainAborted, "disabled by "+by)
+	k.step(name, apiv1.DrainAborted, "disabled by "+by)
 	k.told(&apiv1.DrainProgress{Tunnel: name}, c)
 	return out, nil
 }
@@ -95,7 +95,7 @@ func (k *Keeper) restore(view facts, req *apiv1.ChangeRequest) (*apiv1.ChangeRes
 		return nil, err
 	}
 	k.opts.Log.Info("local change ended", "tunnel", name, "was", have.GetState())
-	k.end(name, apiv1.DrainAborted, "the tunnel is in service again")
+	k.step(name, apiv1.DrainAborted, "the tunnel is in service again")
 	k.told(&apiv1.DrainProgress{Tunnel: name}, nil)
 	return out, nil
 }
@@ -134,7 +134,7 @@ func (k *Keeper) restoreHost(view facts, action string) (*apiv1.ChangeResponse, 
 	k.opts.Log.Info("the host is in service again")
 	slices.Sort(out.Notes)
 	for _, t := range out.Tunnels {
-		k.end(t.GetName(), apiv1.DrainAborted, "the host is in service again")
+		k.step(t.GetName(), apiv1.DrainAborted, "the host is in service again")
 		k.told(&apiv1.DrainProgress{Tunnel: t.GetName()}, nil)
 	}
 	return out, nil

@@ -160,9 +160,6 @@ func (k *Keeper) step(name, stage, message string) {
 	k.moved = make(chan struct{})
 }
 
-// end is the last step of a drain from outside; the caller holds k.mu.
-func (k *Keeper) end(name, stage, message string) { k.step(name, stage, message) }
-
 func (k *Keeper) told(p *apiv1.DrainProgress, c *apiv1.LocalChange) {
 	if k.opts.Told != nil {
 		k.opts.Told(p, c)

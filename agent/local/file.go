@@ -104,6 +104,9 @@ func parse(content []byte) (changes, error) {
 	}
 	out := changes{tunnels: map[string]*apiv1.LocalChange{}}
 	if d.Host != nil {
+		if err := d.Host.times(); err != nil {
+			return changes{}, fmt.Errorf("host.%w", err)
+		}
 		if out.host = d.Host.message(); out.host.GetState() != apiv1.LocalDraining && out.host.GetState() != apiv1.LocalDrained {
 			return changes{}, fmt.Errorf("host.state: %q is neither %s nor %s", d.Host.State, apiv1.LocalDraining, apiv1.LocalDrained)
 		}
@@ -126,7 +129,21 @@ func (r record) change() (*apiv1.LocalChange, error) {
 	if r.State == apiv1.LocalDraining != slices.Contains(stages, r.Stage) || r.State != apiv1.LocalDraining && r.Stage != "" {
 		return nil, fmt.Errorf("stage: %q does not go with state %s", r.Stage, r.State)
 	}
+	if err := r.times(); err != nil {
+		return nil, err
+	}
 	return r.message(), nil
+}
+
+// times refuses years that could not be written again.
+func (r record) times() error {
+	if err := timestamppb.New(r.Since).CheckValid(); err != nil {
+		return fmt.Errorf("since: %w", err)
+	}
+	if err := timestamppb.New(r.Deadline).CheckValid(); err != nil {
+		return fmt.Errorf("deadline: %w", err)
+	}
+	return nil
 }
 
 func (r record) message() *apiv1.LocalChange {

@@ -17,6 +17,9 @@ import (
 // pageSize bounds how much one request of a listing returns, in keys.
 const pageSize = 2000
 
+// retryInterval is how long the watch waits before it begins anew.
+const retryInterval = time.Second / 4
+
 // load reads everything as of one revision.
 func (s *Store) load(ctx context.Context) (*state, error) {
 	next := newState(s.index)
@@ -92,13 +95,12 @@ func (s *Store) watch(ctx context.Context) {
 			}
 			s.log.Error("the store cannot be read", "error", err)
 		}
-		if pause := time.NewTimer(time.Second / 4); true {
-			select {
-			case <-ctx.Done():
-				pause.Stop()
-			case <-pause.C:
-			}
+		retry := time.NewTimer(retryInterval)
+		select {
+		case <-ctx.Done():
+		case <-retry.C:
 		}
+		retry.Stop()
 	}
 }
 

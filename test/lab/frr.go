@@ -17,12 +17,6 @@ const frrFolder = "/usr/lib/frr"
 
 const frrTimeout = 30 * time.Second
 
-// HasFRR says whether this system has FRR: the root file systems of other suites are made without it.
-func HasFRR() bool {
-	_, err := os.Stat(filepath.Join(frrFolder, "bgpd"))
-	return err == nil
-}
-
 // FRR is zebra, bgpd and bfdd in a host's namespace, apart from those of other hosts by a path space.
 type FRR struct {
 	host  *Host

@@ -13,9 +13,6 @@ import (
 
 // TestFRR: customers whose routers run FRR. What they hear, what is learned of them, a policy change, and BFD with bfdd.
 func TestFRR(t *testing.T) {
-	if !lab.HasFRR() {
-		t.Skip("this system is made without FRR")
-	}
 	o := Options{Routing: "STATIC", SingleGateway: true, Probe: "{mode: OFF}", NoAgents: true,
 		StaticRoutes: "[{prefix: 10.9.0.0/16, attachment: vpc-a}, {prefix: 192.168.77.0/24, connection: shop-idc}]"}
 	w := New(t, o)

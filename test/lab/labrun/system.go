@@ -16,12 +16,9 @@ import (
 func packagesInside() []string {
 	return []string{
 		"charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins",
-		"bird2", "iproute2", "iputils-ping", "nftables", "kmod", "tcpdump",
+		"bird2", "iproute2", "iputils-ping", "nftables", "kmod", "tcpdump", "frr",
 	}
 }
-
-// packagesOwn are what scenarios use on the machine's own system only, and are skipped without elsewhere.
-func packagesOwn() []string { return []string{"frr"} }
 
 func packagesVM() []string { return []string{"qemu-system-x86", "xz-utils"} }
 
@@ -72,7 +69,7 @@ func (r *run) prepare(ctx context.Context) (system, error) {
 			say("running in a VM: this kernel cannot do it (%v)", missing)
 		}
 	}
-	packages := append(packagesInside(), packagesOwn()...)
+	packages := packagesInside()
 	if !s.direct {
 		packages = append(packages, packagesVM()...)
 	}
