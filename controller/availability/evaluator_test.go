@@ -128,7 +128,7 @@ func TestVerdicts(t *testing.T) {
 		until(t, all[1], step.name, verdict(step.want...))
 	}
 	// One transition for each change, although two controllers evaluate.
-	history, _ := availability.History(s, "shop")
+	history, _ := availability.History(all[1], "shop")
 	if len(history) != 8 {
 		t.Errorf("%d transitions: %v", len(history), history)
 	}
