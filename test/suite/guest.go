@@ -23,6 +23,9 @@ const (
 	insideCommand = "inside"
 )
 
+// maxAgain is how many jobs may fail and be run once more, alone: a few are what a busy machine does, more are a defect.
+const maxAgain = 3
+
 // result is what became of one job.
 type result struct {
 	Name    string
@@ -61,15 +64,25 @@ func guest(file string) int {
 	alone := func(j job) bool { return j.Alone }
 	r.runAll(slices.DeleteFunc(slices.Clone(r.Jobs), alone), r.Parallel)
 	r.runAll(slices.DeleteFunc(slices.Clone(r.Jobs), func(j job) bool { return !alone(j) }), 1)
-	for _, d := range r.done {
-		if !d.passed() {
-			return 1
-		}
+	if failed := r.failed(); len(failed) <= maxAgain {
+		r.runAll(failed, 1)
 	}
-	if len(r.done) < len(r.Jobs) {
+	if len(r.failed()) > 0 || len(r.done) < len(r.Jobs) {
 		return 1
 	}
 	return 0
+}
+
+// failed returns the jobs of which the last run did not pass.
+func (r *runner) failed() []job {
+	passed := map[string]bool{}
+	for _, d := range r.done {
+		passed[d.Name] = d.passed()
+	}
+	return slices.DeleteFunc(slices.Clone(r.Jobs), func(j job) bool {
+		p, ended := passed[j.Name]
+		return p || !ended
+	})
 }
 
 // runAll runs jobs, so many at once, and returns when they have ended.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,11 @@ func labrun(ctx context.Context, b *builder, o options, args ...string) *exec.Cm
 	return cmd
 }
 
-// runInLab runs jobs in one boot of the lab, adds what became of them to the sum and remembers what passed.
+// guestDied is labrun's exit code when the lab itself has ended, and not the command in it.
+const guestDied = 125
+
+// runInLab runs jobs in one boot of the lab, adds what became of them to the sum and remembers what passed. If the guest dies on the way,
+// what is left runs in a second boot, and the sum says so.
 func runInLab(ctx context.Context, b *builder, o options, jobs []job, store *store, sum *sum) error {
 	// A random name: what a test leaves must not be found by it in a later run.
 	dir, err := os.MkdirTemp(o.results, ".suite-")
@@ -75,31 +80,63 @@ func runInLab(ctx context.Context, b *builder, o options, jobs []job, store *sto
 	defer func() { _ = os.RemoveAll(dir) }()
 	t := task{Jobs: jobs, Parallel: o.parallel, Checkout: b.checkout, Agent: b.program("bordergw-agent"), Ctl: b.program("bordergwctl"), Controller: b.program("bordergw-controller"),
 		Secrets: filepath.Join(dir, "secrets"), Done: filepath.Join(dir, "done.json")}
-	if err := clearResults(o.results, jobs); err != nil {
+	if err := errors.Join(clearResults(o.results, jobs), os.Mkdir(t.Secrets, 0o700)); err != nil {
 		return err
 	}
-	file := filepath.Join(dir, "task.json")
-	if err := errors.Join(writeJSON(file, t), os.Mkdir(t.Secrets, 0o700)); err != nil {
+	done, code, err := boot(ctx, b, o, t)
+	if err != nil {
 		return err
 	}
-	cmd := labrun(ctx, b, o, "-timeout", o.timeout.String(), "--", b.program("suite"), guestCommand, file)
-	err = cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return err
-	}
-	var done []result
-	if err := readJSON(t.Done, &done); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	if left := unfinished(jobs, done); code == guestDied && len(done) > 0 && len(left) > 0 && ctx.Err() == nil {
+		sum.died(left)
+		if err := keepSerial(o.results); err != nil {
+			return err
+		}
+		t.Jobs = left
+		more, again, err := boot(ctx, b, o, t)
+		if err != nil {
+			return err
+		}
+		done, code = append(done, more...), again
 	}
 	leaks, err := leakedSecrets(t.Secrets, o.results, dir)
 	if err != nil {
 		return err
 	}
-	sum.addRun(jobs, done, leaks, cmd.ProcessState.ExitCode())
+	sum.addRun(jobs, done, leaks, code)
 	if len(leaks) > 0 {
 		return nil // which test told the secret is not certain, so none is taken for good
 	}
 	return store.add(jobs, done)
+}
+
+// boot runs a task in the lab and returns what became of its jobs, as far as they have ended, and labrun's exit code.
+func boot(ctx context.Context, b *builder, o options, t task) (done []result, code int, err error) {
+	file := filepath.Join(filepath.Dir(t.Done), "task.json")
+	if err := errors.Join(writeJSON(file, t), os.RemoveAll(t.Done)); err != nil {
+		return nil, 0, err
+	}
+	cmd := labrun(ctx, b, o, "-timeout", o.timeout.String(), "--", b.program("suite"), guestCommand, file)
+	err = cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return nil, 0, err
+	}
+	if err := readJSON(t.Done, &done); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, 0, err
+	}
+	return done, cmd.ProcessState.ExitCode(), nil
+}
+
+// unfinished returns the jobs that have no result.
+func unfinished(jobs []job, done []result) []job {
+	return slices.DeleteFunc(slices.Clone(jobs), func(j job) bool {
+		return slices.ContainsFunc(done, func(r result) bool { return r.Name == j.Name })
+	})
+}
+
+// keepSerial renames the log of a kernel that died, before the next one writes its own.
+func keepSerial(results string) error {
+	return os.Rename(filepath.Join(results, "serial.log"), filepath.Join(results, "serial-died.log"))
 }
 
 // clearResults removes what earlier runs of the same tests left.

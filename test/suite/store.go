@@ -49,15 +49,20 @@ func (s *store) lookup(key string) (pass, bool) {
 	return p, true
 }
 
-// add remembers those of jobs that passed, and forgets what is old. What did not pass is not remembered.
+// add remembers those of jobs that passed, and forgets what is old. What did not pass is not remembered, nor what passed at the second try.
 func (s *store) add(jobs []job, done []result) error {
 	keys := map[string]string{}
 	for _, j := range jobs {
 		keys[j.Name] = j.Key
 	}
+	for _, d := range done {
+		if !d.passed() {
+			delete(keys, d.Name)
+		}
+	}
 	now := time.Now().UTC().Truncate(time.Second)
 	for _, d := range done {
-		if !d.passed() || keys[d.Name] == "" {
+		if keys[d.Name] == "" {
 			continue
 		}
 		p := pass{Name: d.Name, PassedAt: now, Seconds: d.Seconds, Tally: d.Tally, Inputs: map[string]string{}}

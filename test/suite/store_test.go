@@ -146,3 +146,39 @@ func TestReadFiles(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestSecondTryIsNotRemembered(t *testing.T) {
+	_, s, j := workbench(t)
+	j.Key = "k"
+	failed, passed := result{Name: j.Name, Tally: tally{Failed: 1}}, result{Name: j.Name, Tally: tally{Passed: 1}}
+	if err := s.add([]job{j}, []result{failed, passed}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.lookup("k"); ok {
+		t.Error("a test that failed first is taken for one that passes")
+	}
+	if err := s.add([]job{j}, []result{passed}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.lookup("k"); !ok {
+		t.Error("a test that passed is not remembered")
+	}
+}
+
+func TestWhatIsRunAgain(t *testing.T) {
+	jobs := []job{{Name: "passed"}, {Name: "failed"}, {Name: "passed later"}, {Name: "did not end"}}
+	fine := tally{Passed: 1}
+	r := &runner{task: task{Jobs: jobs}, done: []result{{Name: "passed", Tally: fine}, {Name: "failed"}, {Name: "passed later"}, {Name: "passed later", Tally: fine}}}
+	names := func(jobs []job) (out []string) {
+		for _, j := range jobs {
+			out = append(out, j.Name)
+		}
+		return out
+	}
+	if diff := cmp.Diff([]string{"failed"}, names(r.failed())); diff != "" {
+		t.Errorf("alone:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"did not end"}, names(unfinished(jobs, r.done))); diff != "" {
+		t.Errorf("in a second boot:\n%s", diff)
+	}
+}

@@ -75,6 +75,15 @@ type sum struct {
 	ran, cached           int // tests
 	scenarios, kernel     int
 	failures, notHereList []string
+	again                 []string // tests that passed only when they were run again
+	second                []string // tests that were run in a second boot
+}
+
+// died notes that the guest ended before these jobs had.
+func (s *sum) died(left []job) {
+	for _, j := range left {
+		s.second = append(s.second, j.Name)
+	}
 }
 
 func (s *sum) add(j job, t tally) {
@@ -100,10 +109,13 @@ func (s *sum) addCached(j job, p pass) {
 	s.cached += p.Tally.tests()
 }
 
-// addRun adds what a run of the lab came to. code is labrun's exit code.
+// addRun adds what a run of the lab came to; of a job that was run again the last result counts. code is labrun's exit code.
 func (s *sum) addRun(jobs []job, done []result, leaks []string, code int) {
 	results := map[string]result{}
 	for _, d := range done {
+		if before, ok := results[d.Name]; ok && !before.passed() && d.passed() {
+			s.again = append(s.again, d.Name)
+		}
 		results[d.Name] = d
 	}
 	fail := func(format string, args ...any) {
@@ -137,6 +149,12 @@ func (s *sum) addRun(jobs []job, done []result, leaks []string, code int) {
 func (s *sum) print(w io.Writer, took time.Duration) int {
 	for _, f := range s.failures {
 		fmt.Fprintln(w, "--- FAILED", f)
+	}
+	if len(s.second) > 0 {
+		fmt.Fprintf(w, "--- the guest's kernel died (serial-died.log); %d tests ran in a second one: %s\n", len(s.second), strings.Join(s.second, ", "))
+	}
+	for _, a := range s.again {
+		fmt.Fprintln(w, "--- failed, and passed when it was run again, alone:", a)
 	}
 	for _, n := range s.notHereList {
 		fmt.Fprintln(w, "--- not for this system:", n)

@@ -68,16 +68,24 @@ func TestSum(t *testing.T) {
 	}{
 		"all well": {fine, nil, 0, 0, []string{"1 scenarios and 6 kernel tests in a VM (sid, kernel 7.2, strongSwan 6.1.0): 5 ran, 2 cached, in 1m0s",
 			"6 passed, 0 failed, 0 skipped, 1 not for this system", "--- not for this system: dataplane/link: TestN: x"}},
-		"a leak":           {fine, []string{"results/x.log:7"}, 0, 1, []string{"--- FAILED a secret in results/x.log:7"}},
-		"the lab ended":    {fine[:1], nil, 124, 1, []string{"--- FAILED dataplane/link: did not come to its end"}},
-		"only the code":    {fine, nil, 2, 1, []string{"exit code 2"}},
-		"a crash":          {[]result{fine[0], {Name: "dataplane/link", Tally: tally{Passed: 1}, Error: "signal: killed"}}, nil, 1, 1, []string{"dataplane/link: signal: killed"}},
+		"a leak":        {fine, []string{"results/x.log:7"}, 0, 1, []string{"--- FAILED a secret in results/x.log:7"}},
+		"the lab ended": {fine[:1], nil, 124, 1, []string{"--- FAILED dataplane/link: did not come to its end"}},
+		"only the code": {fine, nil, 2, 1, []string{"exit code 2"}},
+		"a crash":       {[]result{fine[0], {Name: "dataplane/link", Tally: tally{Passed: 1}, Error: "signal: killed"}}, nil, 1, 1, []string{"dataplane/link: signal: killed"}},
+		"a second try": {[]result{fine[0], {Name: "dataplane/link", Tally: tally{Failed: 1, Failures: []string{"TestF"}}}, fine[1]}, nil, 0, 0,
+			[]string{"passed when it was run again, alone: dataplane/link", "6 passed, 0 failed"}},
+		"failed twice": {[]result{fine[0], {Name: "dataplane/link", Tally: tally{Passed: 1}, Error: "signal: killed"},
+			{Name: "dataplane/link", Tally: tally{Failed: 1, Failures: []string{"TestF"}}}}, nil, 1, 1, []string{"--- FAILED dataplane/link: TestF", "1 failed"}},
+		"a second boot":    {fine, nil, 0, 0, []string{"1 tests ran in a second one: dataplane/link"}},
 		"no tests in it":   {[]result{fine[0], {Name: "dataplane/link"}}, nil, 0, 1, []string{"dataplane/link: no test ran"}},
 		"a failed subtest": {[]result{fine[0], {Name: "dataplane/link", Tally: tally{Failed: 1, Failures: []string{"TestF"}}}}, nil, 1, 1, []string{"--- FAILED dataplane/link: TestF", "1 failed"}},
 	} {
 		s := sum{where: "mode vm\nsuite sid\nkernel 7.2\npackage charon-systemd 6.1.0\n"}
 		s.addCached(cached, pass{Tally: tally{Passed: 2}})
 		s.addRun(jobs, tc.done, tc.leaks, tc.code)
+		if name == "a second boot" {
+			s.died(jobs[1:])
+		}
 		var out bytes.Buffer
 		if got := s.print(&out, time.Minute); got != tc.want {
 			t.Errorf("%s: exit code %d", name, got)

@@ -46,7 +46,8 @@ func (m Machine) Args() []string {
 		"-kernel", m.Kernel, "-initrd", m.Initramfs,
 		// mitigations=off: nobody else's code runs in the guest, and under emulation they cost much.
 		// apparmor=0: the distribution's profiles confine the daemons to the distribution's paths.
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on apparmor=0 lab.job="+m.Job,
+		// softlockup_panic: a kernel that has hung for twice the threshold in seconds ends, so that something else can be done.
+		"-append", "console=ttyS0 quiet panic=-1 softlockup_panic=1 watchdog_thresh=45 mitigations=off random.trust_cpu=on apparmor=0 lab.job="+m.Job,
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci")
 	for _, port := range []string{PortStdout, PortStderr, PortControl} {
 		id := strings.ReplaceAll(port, ".", "-")
