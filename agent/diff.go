@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 )
@@ -37,6 +39,10 @@ func tunnelEvents(name string, old, new *apiv1.VPNTunnelStatus) []*apiv1.HostEve
 	}
 	if old == nil {
 		return out
+	}
+	if old.GetRunning() == new.GetRunning() && !proto.Equal(old.GetSince(), new.GetSince()) {
+		out = append(out, &apiv1.HostEvent{Type: apiv1.EventTunnelRunning, Object: object, Old: old.GetRunning(), New: new.GetRunning(),
+			Message: "it was DOWN for a moment; the tunnel's log says why"})
 	}
 	for _, l := range []struct{ name, old, new string }{
 		{"admin", old.GetAdmin(), new.GetAdmin()},

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 )
 
@@ -123,6 +125,21 @@ func TestDownTunnelsAreNoEvents(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+}
+
+// TestEventOfAMoment: a tunnel that was DOWN and is UP again before anybody looked has one event.
+func TestEventOfAMoment(t *testing.T) {
+	up := func(since int64) fragment {
+		return fragment{gateway: &apiv1.BorderGateway{Status: &apiv1.BorderGatewayStatus{Programmed: true}},
+			tunnels: []*apiv1.VPNTunnel{{Name: "t", Status: &apiv1.VPNTunnelStatus{Running: "UP", Since: &timestamppb.Timestamp{Seconds: since}}}}}
+	}
+	if got := happened(up(1), up(1)); len(got) > 0 {
+		t.Errorf("%v", got)
+	}
+	got := happened(up(1), up(2))
+	if len(got) != 1 || got[0].GetType() != apiv1.EventTunnelRunning || got[0].GetNew() != "UP" || !strings.Contains(got[0].GetMessage(), "DOWN for a moment") {
+		t.Errorf("%v", got)
+	}
 }
 
 func TestEventsOfSessions(t *testing.T) {

@@ -40,6 +40,12 @@ type Layers struct {
 	Errors *link.Errors
 }
 
+// withoutSAs is what the layers were after the last CHILD_SA had gone and before the next one came.
+func (l Layers) withoutSAs() Layers {
+	l.Charon.Children, l.Charon.IKE, l.KernelCarries = nil, charon.IKEDown, false
+	return l
+}
+
 // CharonHold is how long a tunnel that was up counts as up while charon does not answer, and again while a charon that came back
 // without memory negotiates anew, as long as the kernel has its SAs: packets go on with them. A probe tells in the meantime if the
 // peer is gone.

@@ -142,11 +142,22 @@ func TestTrackerRemembersSinceAndLog(t *testing.T) {
 	step(time.Minute, gone(apiv1.ReasonPeerUnreachable), "DOWN", apiv1.ReasonPeerUnreachable, down, false)
 	step(time.Minute, ok, "UP", "", now.Add(time.Minute), true)
 
+	// DOWN and UP again between two looks: it is UP since the second, and the log has both.
+	blink := now.Add(time.Minute)
+	step(2*time.Minute, func(l *Layers) {
+		l.Charon.LastDown = blink
+		l.Charon.LastFailure = charon.Failure{Reason: apiv1.ReasonNoProposalChosen, Message: "n", Time: blink}
+	}, "UP", "", blink.Add(time.Minute), true)
+	step(time.Minute, func(l *Layers) { l.Charon.LastDown = blink }, "UP", "", blink.Add(time.Minute), false)
+	// Not so when charon has come back without memory and the kernel carried on meanwhile.
+	step(time.Minute, func(l *Layers) { l.Charon.Since, l.Charon.LastDown = now.Add(-time.Second), now }, "UP", "", blink.Add(time.Minute), false)
+
 	var lines []string
 	for _, e := range tr.Logs("t1") {
 		lines = append(lines, e.GetMessage())
 	}
-	want := []string{"running: UP", "running: DOWN DPD_TIMEOUT: m", "running: DOWN PEER_UNREACHABLE: m", "running: UP"}
+	want := []string{"running: UP", "running: DOWN DPD_TIMEOUT: m", "running: DOWN PEER_UNREACHABLE: m", "running: UP", "running: DOWN NO_PROPOSAL_CHOSEN: n",
+		"running: UP"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("log %q, want %q", lines, want)
 	}

@@ -27,6 +27,7 @@ type tunnelRecord struct {
 	known    bool
 	since    time.Time
 	lastUp   time.Time
+	lastDown time.Time // of charon, as last seen
 	previous Judgement
 	log      []*apiv1.LogEntry
 	// appended counts all entries there ever were.
@@ -52,8 +53,12 @@ func (t *Tracker) Tunnel(name string, l Layers) (*apiv1.VPNTunnelStatus, bool) {
 	now := t.now()
 	r := t.record(name)
 	j := Judge(l, r.past(), now)
-	changed := !r.known || r.up != j.Up || r.previous.Reason != j.Reason
-	if !r.known || r.up != j.Up {
+	blinked := r.blinked(l, j)
+	if blinked {
+		r.append(l.Charon.LastDown, transition(Judge(l.withoutSAs(), r.past(), l.Charon.LastDown)))
+	}
+	changed := !r.known || r.up != j.Up || r.previous.Reason != j.Reason || blinked
+	if !r.known || r.up != j.Up || blinked {
 		r.since = now
 		if j.Up {
 			r.lastUp = now
@@ -62,7 +67,7 @@ func (t *Tracker) Tunnel(name string, l Layers) (*apiv1.VPNTunnelStatus, bool) {
 	if changed {
 		r.append(now, transition(j))
 	}
-	r.known, r.up, r.previous = true, j.Up, j
+	r.known, r.up, r.previous, r.lastDown = true, j.Up, j, l.Charon.LastDown
 	st := tunnelStatus(l, j, r.since, t.host)
 	if j.Up && !l.Charon.Up() {
 		// charon does not know it any more; the kernel has it.
@@ -90,6 +95,12 @@ func (t *Tracker) Past(name string) Past {
 		return r.past()
 	}
 	return Past{}
+}
+
+// blinked says that the tunnel was DOWN between the last look and this one. What charon says of the time in which the kernel carried on
+// without it is no such thing.
+func (r *tunnelRecord) blinked(l Layers, j Judgement) bool {
+	return r.known && r.up && j.Up && l.Charon.Up() && l.Charon.LastDown.After(r.lastDown) && l.Charon.LastDown.After(l.Charon.Since.Add(CharonHold))
 }
 
 func (r *tunnelRecord) past() Past { return Past{Up: r.up, LastUp: r.lastUp} }

@@ -238,7 +238,7 @@ func (t *tunnel) picture() []facet {
 
 // wentDown notes the end of the last CHILD_SA. An SA that was up for a while is replaced at once.
 func (d *Driver) wentDown(t *tunnel, now time.Time) {
-	t.duplicateGrace = 0
+	t.duplicateGrace, t.lastDown = 0, now
 	if now.Sub(t.terminated) < ownDownWindow {
 		t.cause = Failure{}
 		return

@@ -109,6 +109,8 @@ type tunnel struct {
 	nextTry time.Time
 	slot    time.Time
 	upSince time.Time
+	// lastDown is when it last lost its last CHILD_SA.
+	lastDown time.Time
 	// cause is why the tunnel went down according to the log, which may say it before or after the event; down is when it went.
 	cause          Failure
 	down           time.Time
@@ -194,7 +196,7 @@ func (d *Driver) State(name string) State {
 		out.LocalID, out.RemoteID, out.RemoteEndpoint = sa.localID, sa.remoteID, sa.remote
 	}
 	out.Traffic, out.Establishments, out.Rekeys, out.IKERekeys = t.sas.traffic, t.sas.establishments, t.sas.rekeys, t.sas.ikeRekeys
-	out.Failures, out.LastFailure = maps.Clone(t.failures), t.last
+	out.Failures, out.LastFailure, out.LastDown = maps.Clone(t.failures), t.last, t.lastDown
 	out.Renegotiations, out.DuplicatesClosed = t.doubt.count, t.duplicates
 	if t.rotation.pending {
 		out.KeyPending = t.rotation.since

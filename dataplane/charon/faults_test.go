@@ -87,7 +87,9 @@ func TestFaultEventsLost(t *testing.T) {
 		}
 		// Initiated again, which only a listing shows.
 		b.pass(31 * time.Second)
-		b.wantUp("b", 1)
+		if st := b.wantUp("b", 1); st.LastDown.IsZero() || !b.d.State("a").LastDown.IsZero() {
+			t.Errorf("last down at %v", st.LastDown)
+		}
 		b.s.Lose("bgw-a")
 		if err := b.d.Refresh(b.Context()); err != nil {
 			t.Fatal(err)

@@ -100,6 +100,8 @@ type State struct {
 	Renegotiations uint64
 	// DuplicatesClosed counts IKE_SAs that were closed because both ends had set one up.
 	DuplicatesClosed uint64
+	// LastDown is when the last CHILD_SA last went away; zero while that never happened. A tunnel that is up again before anybody looks shows it here only.
+	LastDown time.Time
 	// LastFailure stays after the tunnel came up again; compare its Time.
 	LastFailure Failure
 }
