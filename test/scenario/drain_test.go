@@ -46,7 +46,7 @@ func (w *World) mustCtl(args ...string) string {
 // TestDrainTunnel: one of two tunnels on two hosts is drained and enabled again under pings from the VPC, and not one is lost. The customer
 // and the VPC's router hear of a longer way before they hear of none, and move by themselves.
 //
-//lab:alone
+//lab:pair
 func TestDrainTunnel(t *testing.T) {
 	w := New(t, Options{Routing: "BGP", StaticRoutes: "[]", Customer: roomy})
 	w.behindEachOther()
@@ -97,7 +97,7 @@ func TestDrainTunnel(t *testing.T) {
 // TestDrainStaticOneHost: with static routes only the customer can turn its traffic. Until it does the drain waits, ends at its deadline
 // with the tunnel still up, and nothing is lost.
 //
-//lab:alone
+//lab:pair
 func TestDrainStaticOneHost(t *testing.T) {
 	w := New(t, Options{Routing: "STATIC", SingleGateway: true, Customer: roomy})
 	w.BothUp()

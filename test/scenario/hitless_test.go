@@ -16,7 +16,7 @@ import (
 // that needs new IKE_SAs may lose what the customer sends with the new SA before our charon has processed the answer that brings it:
 // a responder uses its SAs at once (RFC 7296 §1.2 allows it), so that is a round trip and the time charon needs.
 //
-//lab:alone
+//lab:pair
 func TestHitlessChanges(t *testing.T) {
 	const renewed = 15
 	d := &device{name: "site", mayLose: true, customer: func(c *lab.CustomerTunnel) {

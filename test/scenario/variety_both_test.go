@@ -29,7 +29,7 @@ func (d *device) ikeSAs(state string) (n int) {
 // TestVarietyBothBegin: cloud and device begin at the same moment. The tunnel comes up and stays up, and of the two IKE_SAs one is left;
 // a device that makes up for everything that is closed keeps the second one, and is not fought over it.
 //
-//lab:alone
+//lab:pair
 func TestVarietyBothBegin(t *testing.T) {
 	eager := func(extra string) func(*lab.CustomerTunnel) {
 		return func(c *lab.CustomerTunnel) { c.Initiate, c.ChildExtra = true, extra }

@@ -20,7 +20,7 @@ const v1Blink = 5 * time.Second
 // TestVarietyRekey: SAs of all kinds are replaced under traffic and before their end, by time and by volume. With IKEv2 no packet is
 // lost, with IKEv1 only those that overtake the last message of the quick mode.
 //
-//lab:alone
+//lab:pair
 func TestVarietyRekey(t *testing.T) {
 	const often, now = 20 * time.Millisecond, 40 * time.Millisecond
 	child := &device{name: "v2-child", spec: "esp: {lifetime: 30s}"}

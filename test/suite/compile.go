@@ -32,7 +32,7 @@ type job struct {
 	Tests        []string // top-level tests
 	Argv         []string
 	Key          string // of all that the result depends on
-	Alone        bool   // nothing else runs meanwhile
+	AtOnce       int    // how many processes may run meanwhile, itself included; 0 when it does not matter
 }
 
 // programs tells whether the job gets the programs under test.
@@ -86,7 +86,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 	reproducible := []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=lab"}
 	var jobs []job
 	for path, p := range tagged {
-		tests, alone, err := labTests(p, plain[path])
+		tests, atOnce, err := labTests(p, plain[path])
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +100,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 			return nil, err
 		}
 		slices.Sort(tests)
-		jobs = append(jobs, split(job{Package: name, Dir: p.Dir, Tests: tests}, alone, binary, o.count)...)
+		jobs = append(jobs, split(job{Package: name, Dir: p.Dir, Tests: tests}, atOnce, binary, o.count)...)
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("no test behind the tag %s matches", o.tags)
@@ -111,7 +111,7 @@ func (b *builder) compile(ctx context.Context, o options) ([]job, error) {
 }
 
 // split makes one job of a package, or one of each test where tests are long.
-func split(j job, alone map[string]bool, binary string, count int) []job {
+func split(j job, atOnce map[string]int, binary string, count int) []job {
 	groups := [][]string{j.Tests}
 	if j.Package == scenarios {
 		groups = nil
@@ -123,7 +123,11 @@ func split(j job, alone map[string]bool, binary string, count int) []job {
 	for _, tests := range groups {
 		one := j
 		one.Name, one.Tests = j.Package, tests
-		one.Alone = slices.ContainsFunc(tests, func(t string) bool { return alone[t] })
+		for _, t := range tests {
+			if n := atOnce[t]; n > 0 && (one.AtOnce == 0 || n < one.AtOnce) {
+				one.AtOnce = n
+			}
+		}
 		if j.Package == scenarios {
 			one.Name += " " + tests[0]
 		}
@@ -153,13 +157,16 @@ func list(ctx context.Context, patterns []string, flags ...string) (map[string]l
 	return found, nil
 }
 
-// aloneDirective stands above a test whose verdict hangs on time so much that nothing else may run meanwhile.
-const aloneDirective = "//lab:alone"
+// Directives above tests whose verdict hangs on time so much that nothing else, or just one such test, may run meanwhile.
+const (
+	aloneDirective = "//lab:alone"
+	pairDirective  = "//lab:pair"
+)
 
-// labTests returns the names of the test functions in files that only the tag adds, and which of them run alone.
-func labTests(tagged, plain listed) (tests []string, alone map[string]bool, err error) {
+// labTests returns the names of the test functions in files that only the tag adds, and how many processes may run beside some of them.
+func labTests(tagged, plain listed) (tests []string, atOnce map[string]int, err error) {
 	without := append(slices.Clone(plain.TestGoFiles), plain.XTestGoFiles...)
-	alone = map[string]bool{}
+	atOnce = map[string]int{}
 	for _, name := range append(slices.Clone(tagged.TestGoFiles), tagged.XTestGoFiles...) {
 		if slices.Contains(without, name) {
 			continue
@@ -174,8 +181,18 @@ func labTests(tagged, plain listed) (tests []string, alone map[string]bool, err 
 				continue
 			}
 			tests = append(tests, f.Name.Name)
-			alone[f.Name.Name] = f.Doc != nil && slices.ContainsFunc(f.Doc.List, func(c *ast.Comment) bool { return c.Text == aloneDirective })
+			if f.Doc == nil {
+				continue
+			}
+			for _, c := range f.Doc.List {
+				switch c.Text {
+				case aloneDirective:
+					atOnce[f.Name.Name] = 1
+				case pairDirective:
+					atOnce[f.Name.Name] = 2
+				}
+			}
 		}
 	}
-	return tests, alone, nil
+	return tests, atOnce, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -61,9 +62,10 @@ func guest(file string) int {
 		<-quit
 		close(r.ending)
 	}()
-	alone := func(j job) bool { return j.Alone }
-	r.runAll(slices.DeleteFunc(slices.Clone(r.Jobs), alone), r.Parallel)
-	r.runAll(slices.DeleteFunc(slices.Clone(r.Jobs), func(j job) bool { return !alone(j) }), 1)
+	for _, atOnce := range []int{0, 2, 1} {
+		jobs := slices.DeleteFunc(slices.Clone(r.Jobs), func(j job) bool { return j.AtOnce != atOnce })
+		r.runAll(jobs, min(r.Parallel, cmp.Or(atOnce, r.Parallel)))
+	}
 	if failed := r.failed(); len(failed) <= maxAgain {
 		r.runAll(failed, 1)
 	}
