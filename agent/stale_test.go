@@ -3,6 +3,8 @@ package agent
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,7 +153,9 @@ func TestLearnedRoutesOutliveARestart(t *testing.T) {
 		w.ready()
 		w.up(shop1, shop2)
 		w.pass(staleTime - 10*time.Second)
-		if writes := w.kernel.TakeWrites(); len(writes) > 0 || len(w.devicesOf("shop", lan)) != 2 {
+		// What is learned has another group than the static route that it was, so the route is replaced once, in place.
+		deletes := func(write string) bool { return strings.HasPrefix(write, "delete route") }
+		if writes := w.kernel.TakeWrites(); slices.ContainsFunc(writes, deletes) || len(w.devicesOf("shop", lan)) != 2 {
 			t.Errorf("route over %q, writes %q", w.devicesOf("shop", lan), writes)
 		}
 		w.pass(20 * time.Second)

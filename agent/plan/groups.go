@@ -23,9 +23,7 @@ func (b *builder) add(chosen []candidate) error {
 	var possible []string
 	var usable []uint32
 	for _, c := range chosen {
-		for _, m := range c.members {
-			possible = append(possible, m.key)
-		}
+		possible = append(possible, c.groupKeys()...)
 	}
 	for _, m := range carrying(chosen) {
 		id, err := b.nexthop(m, prefix.Addr().Is6())
@@ -43,6 +41,23 @@ func (b *builder) add(chosen []candidate) error {
 	}
 	b.desired.Routes = append(b.desired.Routes, route.Route{Prefix: prefix, Nexthop: id})
 	return nil
+}
+
+// groupKeys name those that may carry the candidate. A static route's are whatever tunnels its connection has: one that is added or removed
+// changes the group, and no route.
+func (c candidate) groupKeys() []string {
+	if c.rank == (rank{hopConnection, sourceStatic}) {
+		family := "/4"
+		if c.prefix.Addr().Is6() {
+			family = "/6"
+		}
+		return []string{"connection/" + c.target + family}
+	}
+	var keys []string
+	for _, m := range c.members {
+		keys = append(keys, m.key)
+	}
+	return keys
 }
 
 func (b *builder) nexthop(m member, ipv6 bool) (uint32, error) {

@@ -11,6 +11,7 @@ import (
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/bgp"
+	"github.com/bordergw/bordergw/dataplane/route"
 )
 
 // installed is which destinations are routed, and over which interfaces' owners.
@@ -147,6 +148,26 @@ func TestTunnelDownTouchesNoRoute(t *testing.T) {
 				t.Errorf("group %#x still has the tunnel's nexthop %#x", group.ID, id)
 			}
 		}
+	}
+}
+
+// TestTunnelAddedOrRemovedTouchesNoStaticRoute: the group of a connection's static routes keeps its id, with other members.
+func TestTunnelAddedOrRemovedTouchesNoStaticRoute(t *testing.T) {
+	g := build(t, load(t, shop), host("198.51.100.1", "198.51.100.2"), "shop-prod")
+	both, err := g.Routing(with(up("shop-idc-1", "shop-idc-2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Tunnels = slices.DeleteFunc(g.Tunnels, func(t Tunnel) bool { return t.Name == "shop-idc-1" })
+	one, err := g.Routing(with(up("shop-idc-2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(both.Desired.Routes, one.Desired.Routes, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("routes changed (-both +one):\n%s", diff)
+	}
+	if !slices.ContainsFunc(both.Desired.Routes, func(r route.Route) bool { return r.Prefix == netip.MustParsePrefix("172.16.0.0/16") }) {
+		t.Error("there is no static route into the connection")
 	}
 }
 
