@@ -24,7 +24,7 @@ import (
 	bgwversion "github.com/bordergw/bordergw/internal/version"
 )
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,12 +36,12 @@ func freePort(t *testing.T) string {
 
 // site is a folder with everything that a controller needs.
 type site struct {
-	t                    *testing.T
+	t                    testing.TB
 	dir, listen, metrics string
 	path                 string
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	// Short, because a socket is made in it.
 	dir, err := os.MkdirTemp("", "bgw")
