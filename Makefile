@@ -7,15 +7,17 @@ GOTOOL := go tool -modfile=tools/go.mod
 LINTTOOL := go tool -modfile=tools/lint/go.mod
 RESULTS ?= results
 SUITES ?= bookworm trixie sid
+# Who the agents of the demo take their desired state from: a controller, or files.
+MODE ?= controller
 # Tests in the lab that passed with the same programs on the same system are not run again, unless FRESH is set.
 FRESHLY := $(if $(FRESH),-count=1)
 
-.PHONY: help build test test-unit test-rules test-lab test-matrix demo lint generate fmt fuzz cc clean
+.PHONY: help build test test-unit test-rules test-lab test-matrix demo demo-mode lint generate fmt fuzz cc clean
 
 help: ## explain every target
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build static bin/bordergw-agent and bin/bordergwctl
+build: ## build static bin/bordergw-agent, bin/bordergw-controller and bin/bordergwctl
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 test: test-unit test-rules test-lab ## install what is missing and run every test: unit tests with -race, then the scenarios on a real kernel
@@ -41,9 +43,13 @@ test-matrix: ## the same with the daemons and kernels of Debian 12, Debian 13 an
 	  echo "== $$s"; go run ./test/suite -suite $$s $(FRESHLY) -timeout 60m -results $(RESULTS)/$$s || failed="$$failed $$s"; done; \
 	  [ -z "$$failed" ] || { echo "test-matrix: failed with$$failed"; exit 1; }
 
-demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
+demo: demo-mode build ## show the main job on a real kernel, from one controller: tunnels, BGP, a failover and the way back; MODE=files: two agents alone
 	CGO_ENABLED=0 go build -o .cache/lab/demo ./test/demo
-	go run ./test/lab/labrun -results $(RESULTS) -- .cache/lab/demo
+	go run ./test/lab/labrun -results $(RESULTS) -- .cache/lab/demo $(MODE)
+
+# Said before anything is built or booted.
+demo-mode:
+	@case "$(MODE)" in controller|files) ;; *) echo "make demo: MODE is controller or files, not \"$(MODE)\"" >&2; exit 2;; esac
 
 lint: ## golangci-lint with the project's few rules
 	$(LINTTOOL) golangci-lint run ./...

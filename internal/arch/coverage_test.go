@@ -188,7 +188,7 @@ func TestFiguresAreListed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?:\bmeasured\(|\bfigure: )"([^"]+)"`).FindAllStringSubmatch(string(content), -1) {
+		for _, m := range regexp.MustCompile(`(?:\b(?:measured\w*|verdictIn)\((?:t, )?|\bfigure: )"([^"]+)"`).FindAllStringSubmatch(string(content), -1) {
 			if printed[m[1]] {
 				t.Errorf("%q is printed twice", m[1])
 			}

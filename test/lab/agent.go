@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -179,12 +178,14 @@ func (a *Agent) Ctl(args ...string) (string, error) {
 }
 
 // CtlJSON runs bordergwctl with "-o json" and decodes what it printed.
-func (a *Agent) CtlJSON(to any, args ...string) error {
-	out, err := a.Ctl(append(args, "-o", "json")...)
+func (a *Agent) CtlJSON(to any, args ...string) error { return decodeCtl(to, a.Ctl, args) }
+
+func decodeCtl(to any, ctl func(...string) (string, error), args []string) error {
+	out, err := ctl(append(args, "-o", "json")...)
 	if err != nil {
 		return err
 	}
-	if err := json.NewDecoder(bytes.NewReader([]byte(out))).Decode(to); err != nil {
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(to); err != nil {
 		return fmt.Errorf("bordergwctl %s: %w in %.200q", strings.Join(args, " "), err, out)
 	}
 	return nil

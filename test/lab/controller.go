@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // controllerPort is where a controller's API is.
@@ -23,11 +23,12 @@ type ControllerOptions struct {
 	// Agents are the hosts that get a certificate.
 	Agents []string
 	// Extra lines for the configuration file.
-	Extra string
+	Extra    string
+	LogLevel string // default: debug
 }
 
-// Controller is a bordergw-controller with an embedded etcd, a PKI of its own and one operator. The binary is
-// ./bin/bordergw-controller, or what BORDERGW_CONTROLLER names.
+// Controller is a bordergw-controller with an embedded etcd, a PKI of its own and one operator, whose bordergwctl has it as its context.
+// The binary is ./bin/bordergw-controller, or what BORDERGW_CONTROLLER names.
 type Controller struct {
 	host    *Host
 	o       ControllerOptions
@@ -44,6 +45,7 @@ func (h *Host) Controller(o ControllerOptions) *Controller {
 		"--agent", strings.Join(o.Agents, ","), c.pki(""))
 	h.lab.must(err, "%s: init-pki: %s", h.name, out)
 	h.lab.must(os.WriteFile(c.ConfigFile(), []byte(c.config()), 0o600), "%s: configure the controller", h.name)
+	h.lab.must(os.WriteFile(c.contexts(), []byte(c.context()), 0o600), "%s: configure bordergwctl", h.name)
 	c.Start()
 	return c
 }
@@ -53,12 +55,42 @@ func (c *Controller) pki(name string) string { return filepath.Join(c.dir, "pki"
 // ConfigFile is the controller's configuration, DataDir its etcd's folder.
 func (c *Controller) ConfigFile() string { return filepath.Join(c.dir, "controller.yaml") }
 func (c *Controller) DataDir() string    { return filepath.Join(c.dir, "etcd") }
+func (c *Controller) contexts() string   { return filepath.Join(c.dir, "contexts.yaml") }
 
 func (c *Controller) endpoint() string { return net.JoinHostPort(c.o.Address, controllerPort) }
 
 func (c *Controller) config() string {
-	return fmt.Sprintf("listen: %q\ntls: {ca: %s, cert: %s, key: %s}\netcd: {data: %s}\nencryption: {keys: %s}\nlog: {level: debug, format: text}\n%s",
-		c.endpoint(), c.pki("ca.crt"), c.pki("controller.crt"), c.pki("controller.key"), c.DataDir(), c.pki("encryption.keys"), c.o.Extra)
+	return fmt.Sprintf("listen: %q\ntls: {ca: %s, cert: %s, key: %s}\netcd: {data: %s}\nencryption: {keys: %s}\nlog: {level: %s, format: text}\n%s",
+		c.endpoint(), c.pki("ca.crt"), c.pki("controller.crt"), c.pki("controller.key"), c.DataDir(), c.pki("encryption.keys"),
+		cmp.Or(c.o.LogLevel, "debug"), c.o.Extra)
+}
+
+// context is the operator's file of contexts.
+func (c *Controller) context() string {
+	return fmt.Sprintf("currentContext: lab\ncontexts:\n- {name: lab, server: \"https://%s\", ca: %s, cert: %s, key: %s}\n",
+		c.endpoint(), c.pki("ca.crt"), c.pki("operator-operator.crt"), c.pki("operator-operator.key"))
+}
+
+// Ctl runs bordergwctl as the operator, with the controller as the current context, and returns what it printed.
+func (c *Controller) Ctl(args ...string) (string, error) {
+	return c.host.Run(append([]string{"env", "BORDERGWCTL_CONFIG=" + c.contexts(), program("BORDERGW_CTL", "bordergwctl")}, args...)...)
+}
+
+// CtlJSON runs bordergwctl with "-o json" and decodes what it printed.
+func (c *Controller) CtlJSON(to any, args ...string) error {
+	return decodeCtl(to, c.Ctl, args)
+}
+
+// Apply gives manifests to the controller, by name, with bordergwctl apply in one transaction, and returns what it printed.
+func (c *Controller) Apply(files map[string]string, flags ...string) (string, error) {
+	c.host.lab.t.Helper()
+	dir := filepath.Join(c.dir, "manifests")
+	c.host.lab.must(os.MkdirAll(dir, 0o700), "%s: write manifests", c.host.name)
+	for _, content := range files {
+		c.host.lab.recordSecretsIn(content)
+	}
+	c.host.lab.must(writeFolder(dir, files), "%s: write manifests", c.host.name)
+	return c.Ctl(append([]string{"apply", "-f", dir}, flags...)...)
 }
 
 // Start starts the controller again after Kill or Stop.
@@ -86,7 +118,8 @@ func (c *Controller) AgentSource(host string) string {
 	return fmt.Sprintf("{controller: {endpoints: [%q], ca: %s, cert: %s, key: %s}}", c.endpoint(), c.pki("ca.crt"), c.pki("agent-"+host+".crt"), c.pki("agent-"+host+".key"))
 }
 
-// API returns the address of the API and a client for it with the operator's certificate.
+// API returns the address of the API and a client for it with the operator's certificate, for what bordergwctl does not do. It sets no
+// limit to how long an answer takes: there are streams.
 func (c *Controller) API() (url string, client *http.Client) {
 	c.host.lab.t.Helper()
 	ca, err := os.ReadFile(c.pki("ca.crt"))
@@ -95,7 +128,7 @@ func (c *Controller) API() (url string, client *http.Client) {
 	c.host.lab.must(err, "the operator's certificate")
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	return "https://" + c.endpoint(), &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return "https://" + c.endpoint(), &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13},
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -90,6 +90,28 @@ func (o *onlyWriter) Write(b []byte) (int, error) {
 // PID is the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Memory is what the process has in RAM now, and the most that it ever had, in bytes.
+func (p *Process) Memory() (resident, peak uint64, err error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(content)) {
+		for field, to := range map[string]*uint64{"VmRSS:": &resident, "VmHWM:": &peak} {
+			if value, ok := strings.CutPrefix(line, field); ok {
+				if _, err := fmt.Sscanf(value, "%d kB", to); err != nil {
+					return 0, 0, fmt.Errorf("%s: %q: %w", p.name, line, err)
+				}
+				*to *= 1024
+			}
+		}
+	}
+	if resident == 0 {
+		return 0, 0, fmt.Errorf("%s: no memory in %.200q", p.name, content)
+	}
+	return resident, peak, nil
+}
+
 // Alive tells whether the process still runs.
 func (p *Process) Alive() bool {
 	select {

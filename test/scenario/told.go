@@ -45,22 +45,27 @@ type TunnelStatus struct {
 	Conditions []struct{ Type, Object, Message string }
 }
 
-// Tunnels asks all agents together, by name.
-func (w *World) Tunnels() (map[string]TunnelStatus, error) {
+// statuses asks with bordergwctl for resources with a status, by name.
+func statuses[T any](ask func(to any, args ...string) error, args ...string) (map[string]T, error) {
 	var out struct {
 		Items []struct {
 			Name   string
-			Status TunnelStatus
+			Status T
 		}
 	}
-	if err := w.AgentA.CtlJSON(&out, append(w.others(), "get", "tunnels")...); err != nil {
+	if err := ask(&out, args...); err != nil {
 		return nil, err
 	}
-	tunnels := map[string]TunnelStatus{}
+	byName := map[string]T{}
 	for _, i := range out.Items {
-		tunnels[i.Name] = i.Status
+		byName[i.Name] = i.Status
 	}
-	return tunnels, nil
+	return byName, nil
+}
+
+// Tunnels asks all agents together, by name.
+func (w *World) Tunnels() (map[string]TunnelStatus, error) {
+	return statuses[TunnelStatus](w.AgentA.CtlJSON, append(w.others(), "get", "tunnels")...)
 }
 
 // ConnectionStatus is what bordergwctl prints of a connection.
@@ -72,20 +77,7 @@ type ConnectionStatus struct {
 
 // Connections asks all agents together, by name.
 func (w *World) Connections() (map[string]ConnectionStatus, error) {
-	var out struct {
-		Items []struct {
-			Name   string
-			Status ConnectionStatus
-		}
-	}
-	if err := w.AgentA.CtlJSON(&out, append(w.others(), "get", "connections")...); err != nil {
-		return nil, err
-	}
-	connections := map[string]ConnectionStatus{}
-	for _, i := range out.Items {
-		connections[i.Name] = i.Status
-	}
-	return connections, nil
+	return statuses[ConnectionStatus](w.AgentA.CtlJSON, append(w.others(), "get", "connections")...)
 }
 
 // others are the flags that name the other agents' sockets.

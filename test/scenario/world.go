@@ -52,8 +52,8 @@ type Options struct {
 	BIRD func(*lab.BIRDConf)
 	// Customer changes the customer's ends before they are loaded.
 	Customer func(*lab.CustomerTunnel)
-	// NoAgents leaves the agents to the scenario.
-	NoAgents bool
+	// NoAgents leaves the agents to the scenario, NoCustomer the customer's ends of the tunnels.
+	NoAgents, NoCustomer bool
 }
 
 // World is a customer's site with two routers, a VPC, and gateway hosts that run an agent and a charon each.
@@ -125,13 +125,20 @@ func (w *World) startCustomers() {
 	w.T.Helper()
 	w.Charon1 = w.Customer1.Charon(lab.CharonOptions{})
 	w.Charon2 = w.Customer2.Charon(lab.CharonOptions{})
-	w.loadCustomer(w.Charon1, lab.CustomerTunnel{Name: "cloud", Local: lab.Customer1, Remote: lab.GatewayA, PSK: PSK1, IfID: 1,
-		Inside: Inside1Customer + "/30"})
-	w.loadCustomer(w.Charon2, lab.CustomerTunnel{Name: "cloud", Local: lab.Customer2, Remote: lab.GatewayB, PSK: PSK2, IfID: 1,
-		Inside: Inside2Customer + "/30"})
+	if !w.Options.NoCustomer {
+		w.Customer(lab.CustomerTunnel{Local: lab.Customer1, Remote: lab.GatewayA, PSK: PSK1, Inside: Inside1Customer + "/30"},
+			lab.CustomerTunnel{Local: lab.Customer2, Remote: lab.GatewayB, PSK: PSK2, Inside: Inside2Customer + "/30"})
+	}
+}
+
+// Customer gives the customer's two routers their ends of the tunnels, and begins to route as the options say.
+func (w *World) Customer(one, two lab.CustomerTunnel) {
+	w.T.Helper()
+	w.loadCustomer(w.Charon1, &one)
+	w.loadCustomer(w.Charon2, &two)
 	if w.Options.Routing == "BGP" {
-		w.CustBIRD1 = w.Customer1.BIRD(w.customerBIRD(lab.Customer1, Inside1Customer, Inside1))
-		w.CustBIRD2 = w.Customer2.BIRD(w.customerBIRD(lab.Customer2, Inside2Customer, Inside2))
+		w.CustBIRD1 = w.Customer1.BIRD(w.bgpOver(one))
+		w.CustBIRD2 = w.Customer2.BIRD(w.bgpOver(two))
 		return
 	}
 	w.StaticCustomer()
@@ -144,12 +151,24 @@ func (w *World) StaticCustomer() {
 	w.Customer2.Route(lab.VPCPrefix, "xfrm1")
 }
 
-func (w *World) loadCustomer(c *lab.Charon, t lab.CustomerTunnel) {
+func (w *World) loadCustomer(c *lab.Charon, t *lab.CustomerTunnel) {
 	w.T.Helper()
+	t.Name, t.IfID = "cloud", 1
 	if w.Options.Customer != nil {
-		w.Options.Customer(&t)
+		w.Options.Customer(t)
 	}
-	c.Tunnel(t)
+	c.Tunnel(*t)
+}
+
+// bgpOver is the BIRD of a customer's router between the inside addresses of its tunnel.
+func (w *World) bgpOver(t lab.CustomerTunnel) string {
+	w.T.Helper()
+	peer, err := lab.InsidePeer(t.Inside)
+	if err != nil {
+		w.T.Fatalf("%v", err)
+	}
+	local, _, _ := strings.Cut(t.Inside, "/")
+	return w.customerBIRD(t.Local, local, peer.String())
 }
 
 func (w *World) customerBIRD(routerID, local, peer string) string {
