@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const birdTimeout = 20 * time.Second
+const birdTimeout = 60 * time.Second
 
 // BIRD is a BIRD 2 in a host's namespace.
 type BIRD struct {

@@ -15,7 +15,7 @@ import (
 // frrFolder is where the package has its daemons.
 const frrFolder = "/usr/lib/frr"
 
-const frrTimeout = 30 * time.Second
+const frrTimeout = 60 * time.Second
 
 // FRR is zebra, bgpd and bfdd in a host's namespace, apart from those of other hosts by a path space.
 type FRR struct {
