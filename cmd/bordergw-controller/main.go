@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 
@@ -108,7 +109,7 @@ func checkAll(c *apiv1.ControllerConfig, findings []*apiv1.Finding, stdout io.Wr
 	if c == nil {
 		return 1
 	}
-	if _, err := readFiles(c); err != nil {
+	if _, err := readFiles(c, slog.New(slog.DiscardHandler)); err != nil {
 		fmt.Fprintln(stdout, err)
 		return 1
 	}

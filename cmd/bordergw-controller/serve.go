@@ -43,26 +43,24 @@ type files struct {
 	password secret.Secret
 }
 
-func readFiles(c *apiv1.ControllerConfig) (f files, err error) {
+func readFiles(c *apiv1.ControllerConfig, log *slog.Logger) (f files, err error) {
 	if f.vault, err = vault.Open(c.GetEncryption().GetKeys()); err != nil {
 		return f, err
 	}
 	if f.tokens, err = access.LoadTokens(c.GetAccess().GetTokens()); err != nil {
 		return f, err
 	}
-	if f.tls, err = api.ServerTLS(c.GetTls()); err != nil {
+	certificates, err := api.OpenCertificates(c.GetTls(), log)
+	if err != nil {
 		return f, err
 	}
+	f.tls = certificates.Server()
 	if t := c.GetEtcd().GetTls(); t != nil {
-		pair, err := tls.LoadX509KeyPair(t.GetCert(), t.GetKey())
-		if err != nil {
-			return f, fmt.Errorf("etcd.tls: %w", err)
-		}
-		pool, err := api.Authority(t.GetCa())
+		certificates, err := api.OpenCertificates(t, log)
 		if err != nil {
 			return f, fmt.Errorf("etcd: %w", err)
 		}
-		f.etcdTLS = &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS12}
+		f.etcdTLS = certificates.Client()
 	}
 	if path := c.GetEtcd().GetPasswordFile(); path != "" {
 		content, err := os.ReadFile(path)
@@ -77,7 +75,7 @@ func readFiles(c *apiv1.ControllerConfig) (f files, err error) {
 // serve runs the controller until ctx ends.
 func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info, stderr io.Writer) (err error) {
 	log := newLog(c.GetLog(), stderr)
-	f, err := readFiles(c)
+	f, err := readFiles(c, log)
 	if err != nil {
 		return err
 	}

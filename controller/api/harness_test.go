@@ -72,9 +72,9 @@ func start(t testing.TB) *rig {
 
 func (r *rig) serve(h *api.Resources) {
 	r.t.Helper()
-	settings, err := api.ServerTLS(&apiv1.TLSConfig{
+	certificates, err := api.OpenCertificates(&apiv1.TLSConfig{
 		Ca: filepath.Join(r.dir, "ca.crt"), Cert: filepath.Join(r.dir, "controller.crt"), Key: filepath.Join(r.dir, "controller.key"),
-	})
+	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -94,7 +94,9 @@ func (r *rig) serve(h *api.Resources) {
 	h.Register(mux)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, l, settings, access.Authenticate(mux, trustDomain, tokens), h.Log) }()
+	go func() {
+		done <- api.Serve(ctx, l, certificates.Server(), access.Authenticate(mux, trustDomain, tokens), h.Log)
+	}()
 	r.t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -3,21 +3,18 @@ package api
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
-	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/api/v1/apiv1connect"
 	"github.com/bordergw/bordergw/controller/access"
 )
@@ -69,34 +66,6 @@ func (h *Resources) Register(mux *http.ServeMux) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openAPI) // a client that left needs no answer
 	})
-}
-
-// ServerTLS returns the TLS settings of the API: our certificate, and clients that show none or one of the authority's.
-func ServerTLS(files *apiv1.TLSConfig) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(files.GetCert(), files.GetKey())
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	pool, err := Authority(files.GetCa())
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS13,
-	}, nil
-}
-
-// Authority reads the certificates of a PEM file.
-func Authority(path string) (*x509.CertPool, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("tls.ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(content) {
-		return nil, fmt.Errorf("tls.ca: %s has no certificate", path)
-	}
-	return pool, nil
 }
 
 // Serve answers until ctx ends, then lets short requests finish. It owns the listener.
