@@ -83,20 +83,9 @@ func compareKind[T any, S proto.Message](c *comparison, kind string, old, new ma
 
 // fields are the differences of one object's spec.
 func (c *comparison) fields(kind, name string, old, new []field) []*apiv1.FieldChange {
-	was, is := map[string]field{}, map[string]field{}
-	var paths []string
-	for _, f := range old {
-		was[f.path] = f
-		paths = append(paths, f.path)
-	}
-	for _, f := range new {
-		if _, ok := was[f.path]; !ok {
-			paths = append(paths, f.path)
-		}
-		is[f.path] = f
-	}
 	s := c.scene(kind, name)
 	changedSecrets := c.secrets(kind, name)
+	was, is, paths := byPath(old, new)
 	var out []*apiv1.FieldChange
 	for _, path := range paths {
 		message, secretChanged := changedSecrets[path]
@@ -116,6 +105,34 @@ func (c *comparison) fields(kind, name string, old, new []field) []*apiv1.FieldC
 			message += "; " + note
 		}
 		out = append(out, &apiv1.FieldChange{Field: path, Old: was[path].human(), New: is[path].human(), Impact: impact, Message: message})
+	}
+	return out
+}
+
+// byPath returns the fields by their paths, and all paths: first those that were, then those that came.
+func byPath(old, new []field) (was, is map[string]field, paths []string) {
+	was, is = map[string]field{}, map[string]field{}
+	for _, f := range old {
+		was[f.path] = f
+		paths = append(paths, f.path)
+	}
+	for _, f := range new {
+		if _, ok := was[f.path]; !ok {
+			paths = append(paths, f.path)
+		}
+		is[f.path] = f
+	}
+	return was, is, paths
+}
+
+// Harmless are the differences of two specs of which no change disturbs anything: those of GatewayHosts.
+func Harmless(old, new proto.Message) []*apiv1.FieldChange {
+	was, is, paths := byPath(fields(old), fields(new))
+	var out []*apiv1.FieldChange
+	for _, path := range paths {
+		if was[path].text != is[path].text {
+			out = append(out, &apiv1.FieldChange{Field: path, Old: was[path].human(), New: is[path].human(), Impact: apiv1.ImpactNone})
+		}
 	}
 	return out
 }

@@ -1312,8 +1312,9 @@ func (x *ManifestFile) GetContent() []byte {
 
 type PlanResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Host  string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	// The agent would take it.
+	// Empty when a controller answers, for all hosts.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// It would be taken.
 	Accepted bool       `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	Findings []*Finding `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
 	// By object, in the order of kinds.
@@ -1399,7 +1400,7 @@ type PlannedChange struct {
 	// The greatest impact of any of its fields.
 	Impact string         `protobuf:"bytes,3,opt,name=impact,proto3" json:"impact,omitempty"`
 	Fields []*FieldChange `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
-	// The tunnels of this host that it touches, when its impact is not none.
+	// The tunnels that it touches, of the host or of all hosts, when its impact is not none.
 	Tunnels       []string `protobuf:"bytes,5,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
