@@ -3273,7 +3273,8 @@ func (x *ListAuditResponse) GetNextPageToken() string {
 	return ""
 }
 
-// AuditEntry is one write of one resource.
+// AuditEntry is one write of one resource, or something done on a host. Of the latter there are two entries: one before the agent is
+// asked, and one when that has ended.
 type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -3281,7 +3282,7 @@ type AuditEntry struct {
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Where the request came from.
 	Peer string `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
-	// CREATED, CHANGED or DELETED.
+	// CREATED, CHANGED or DELETED; on hosts DISABLE, ENABLE, ABORT or DRAIN.
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// Without secrets.
 	Before *Resource `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
@@ -3290,8 +3291,12 @@ type AuditEntry struct {
 	Secrets []string `protobuf:"bytes,7,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	// The write's resource version.
 	ResourceVersion string `protobuf:"bytes,8,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Kind/name of what it is about.
+	Object string `protobuf:"bytes,9,opt,name=object,proto3" json:"object,omitempty"`
+	// Of what was done on a host: how it was asked for, and then how it ended.
+	Message       string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuditEntry) Reset() {
@@ -3376,6 +3381,20 @@ func (x *AuditEntry) GetSecrets() []string {
 func (x *AuditEntry) GetResourceVersion() string {
 	if x != nil {
 		return x.ResourceVersion
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetMessage() string {
+	if x != nil {
+		return x.Message
 	}
 	return ""
 }
@@ -3582,7 +3601,7 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\"j\n" +
 	"\x11ListAuditResponse\x12-\n" +
 	"\x05items\x18\x01 \x03(\v2\x17.bordergw.v1.AuditEntryR\x05items\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd1\x02\n" +
 	"\n" +
 	"AuditEntry\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -3592,7 +3611,10 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x06before\x18\x05 \x01(\v2\x15.bordergw.v1.ResourceR\x06before\x12+\n" +
 	"\x05after\x18\x06 \x01(\v2\x15.bordergw.v1.ResourceR\x05after\x12\x18\n" +
 	"\asecrets\x18\a \x03(\tR\asecrets\x12)\n" +
-	"\x10resource_version\x18\b \x01(\tR\x0fresourceVersion2\xbe\x16\n" +
+	"\x10resource_version\x18\b \x01(\tR\x0fresourceVersion\x12\x16\n" +
+	"\x06object\x18\t \x01(\tR\x06object\x12\x18\n" +
+	"\amessage\x18\n" +
+	" \x01(\tR\amessage2\xbe\x16\n" +
 	"\x0fResourceService\x12h\n" +
 	"\x13CreateBorderGateway\x12'.bordergw.v1.CreateBorderGatewayRequest\x1a(.bordergw.v1.CreateBorderGatewayResponse\x12d\n" +
 	"\x10GetBorderGateway\x12$.bordergw.v1.GetBorderGatewayRequest\x1a%.bordergw.v1.GetBorderGatewayResponse\"\x03\x90\x02\x01\x12j\n" +

@@ -104,7 +104,7 @@ func (c *change) record(actor Actor) error {
 	for _, st := range c.steps {
 		if st.action != Unchanged {
 			entries = append(entries, &apiv1.AuditEntry{
-				Time: c.now, Actor: actor.Name, Peer: actor.Peer, Action: st.action,
+				Time: c.now, Actor: actor.Name, Peer: actor.Peer, Action: st.action, Object: apiv1.ObjectName(st.ref.Kind, st.ref.Name),
 				Before: st.before.GetResource(), After: st.after.GetResource(), Secrets: st.secrets,
 			})
 		}

@@ -92,7 +92,9 @@ func (a *around) wholeGateway(name string) {
 }
 
 // hostOrAddress lets tunnels on an address that no host has yet count as those of a host of their own.
-func (c *change) hostOrAddress(cloud netip.Addr) string { return cmp.Or(c.hostName(cloud), cloud.String()) }
+func (c *change) hostOrAddress(cloud netip.Addr) string {
+	return cmp.Or(c.hostName(cloud), cloud.String())
+}
 
 // locallyDown says that a tunnel was taken down on its host, as the host reports.
 func (c *change) locallyDown(t *apiv1.VPNTunnel) bool {
