@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bordergw/bordergw/agent/plan"
+	"github.com/bordergw/bordergw/api/impact"
 	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 )
@@ -116,7 +116,7 @@ func TestPlanOfWhatWouldBeRefused(t *testing.T) {
 		w.mustChange(shop1, apiv1.ActionDisable)
 		w.down(shop1, apiv1.ReasonAdminDown)
 		p, err = w.agent.Plan([]manifest.File{{Name: "new.yaml", Content: []byte(manifests(without))}})
-		if err != nil || !p.GetAccepted() || p.GetImpact() != plan.Impact(nil) {
+		if err != nil || !p.GetAccepted() || p.GetImpact() != impact.Greatest(nil) {
 			t.Errorf("of a tunnel that is down here: %v, %v", p, err)
 		}
 	})

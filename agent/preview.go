@@ -2,8 +2,9 @@ package agent
 
 import (
 	"errors"
+	"net/netip"
 
-	"github.com/bordergw/bordergw/agent/plan"
+	"github.com/bordergw/bordergw/api/impact"
 	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 )
@@ -31,7 +32,15 @@ func (a *Agent) Plan(files []manifest.File) (*apiv1.PlanResponse, error) {
 	positions.Locate(refusals)
 	out.Findings = append(out.Findings, refusals...)
 	out.Accepted = !apiv1.Refused(out.Findings)
-	out.Changes = plan.Changes(old, set, a.host)
-	out.Impact = plan.Impact(out.Changes)
+	out.Changes = impact.Changes(old, set, impact.Scope{Host: a.owner, Down: a.local.Down})
+	out.Impact = impact.Greatest(out.Changes)
 	return out, nil
+}
+
+// owner is this host for its own addresses; of others nothing is known.
+func (a *Agent) owner(cloud netip.Addr) string {
+	if a.host.Owns(cloud) {
+		return a.host.Name
+	}
+	return ""
 }

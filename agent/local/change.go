@@ -42,7 +42,7 @@ func (k *Keeper) disable(view facts, by string, req *apiv1.ChangeRequest) (*apiv
 		out.Notes = append(out.Notes, "tunnel "+name+" is down already: "+have.GetState())
 		return out, nil
 	}
-	notes, err := k.mayGo(view, []string{name}, req.GetUpElsewhere(), req.GetForce())
+	notes, err := k.mayGo(view, []string{name}, req.GetConnectionsUpElsewhere(), req.GetForce())
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (k *Keeper) begin(by string, req *apiv1.DrainRequest) ([]string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	going := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return apiv1.LocallyDown(k.now.tunnels[name]) })
-	notes, err := k.mayGo(view, going, req.GetUpElsewhere(), req.GetForce())
+	notes, err := k.mayGo(view, going, req.GetConnectionsUpElsewhere(), req.GetForce())
 	if err != nil {
 		return nil, err
 	}

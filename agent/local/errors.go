@@ -1,6 +1,10 @@
 package local
 
-import "fmt"
+import (
+	"fmt"
+
+	"connectrpc.com/connect"
+)
 
 // Kind says what an [Error] is about.
 type Kind int
@@ -25,6 +29,19 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
+
+// Code is how the error is told to callers.
+func (e *Error) Code() connect.Code {
+	switch e.Kind {
+	case Invalid:
+		return connect.CodeInvalidArgument
+	case Unknown:
+		return connect.CodeNotFound
+	case Refused:
+		return connect.CodeFailedPrecondition
+	}
+	return connect.CodeInternal
+}
 
 func refuse(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}

@@ -50,19 +50,17 @@ func (f facts) heard(t *apiv1.VPNTunnel) bool {
 	return false
 }
 
-// lonely names what would be left without a tunnel that is known to be up when these went, a sentence each. elsewhere are tunnels of
-// other hosts that the caller has seen up.
+// lonely names what would be left without a tunnel that is known to be up when these went, a sentence each. elsewhere are connections with
+// a tunnel on another host that the caller has seen up.
 func (f facts) lonely(going, elsewhere []string) []string {
 	var out []string
 	for _, c := range f.view.Connections {
 		var losing, unknown []string
-		left := false
+		left := slices.Contains(elsewhere, c.GetConnection().GetName())
 		for _, t := range c.GetTunnels() {
 			name := t.GetName()
 			own := f.tunnel(name)
 			switch {
-			case own == nil && slices.Contains(elsewhere, name):
-				left = true
 			case own == nil:
 				unknown = append(unknown, name)
 			case own.GetStatus().GetRunning() != apiv1.RunningUp:
@@ -78,7 +76,7 @@ func (f facts) lonely(going, elsewhere []string) []string {
 		sentence := fmt.Sprintf("connection %s has no other tunnel that is known to be up than %s", c.GetConnection().GetName(),
 			strings.Join(losing, ", "))
 		if len(unknown) > 0 {
-			sentence += fmt.Sprintf(" (%s: on another host, not asked)", strings.Join(unknown, ", "))
+			sentence += fmt.Sprintf(" (%s: on another host, not known to be up)", strings.Join(unknown, ", "))
 		}
 		out = append(out, sentence)
 	}

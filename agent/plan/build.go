@@ -60,6 +60,7 @@ func Build(set *apiv1.Set, host Host, ids IDs, name string, maxBGPRoutes int) (*
 		}
 		g.Static = append(g.Static, Static{Prefix: prefix, Connection: s.GetConnection(), Attachment: s.GetAttachment()})
 	}
+	var served []*apiv1.VPNTunnel
 	for _, t := range set.TunnelsOfGateway(name) {
 		cloud, err := netip.ParseAddr(t.GetSpec().GetCloudAddress())
 		if err != nil {
@@ -73,8 +74,9 @@ func Build(set *apiv1.Set, host Host, ids IDs, name string, maxBGPRoutes int) (*
 			return nil, fmt.Errorf("VPNTunnel/%s: %w", t.GetName(), err)
 		}
 		g.Tunnels = append(g.Tunnels, tunnel)
+		served = append(served, t)
 	}
-	g.IPv4, g.IPv6 = g.families()
+	g.IPv4, g.IPv6 = apiv1.Families(res, served)
 	return g, nil
 }
 
@@ -143,30 +145,6 @@ func parseAddrOrPrefix(text string) (netip.Addr, error) {
 		return prefix.Addr(), nil
 	}
 	return netip.ParseAddr(text)
-}
-
-// families says which address families the gateway carries. A session or a traffic selector for a family that nothing uses would only
-// be one more thing that a customer's device can refuse.
-func (g *Gateway) families() (v4, v6 bool) {
-	note := func(a netip.Addr) {
-		if a.Is4() {
-			v4 = true
-		} else {
-			v6 = true
-		}
-	}
-	for _, t := range g.Tunnels {
-		note(t.Inside.Addr())
-	}
-	for _, a := range g.Attachments {
-		for _, p := range a.Prefixes {
-			note(p.Addr())
-		}
-	}
-	for _, s := range g.Static {
-		note(s.Prefix.Addr())
-	}
-	return v4, v6
 }
 
 // routerID is the host's first IPv4 cloud address: unique among the hosts that a customer or a VPC router has sessions with. A host

@@ -101,11 +101,7 @@ func coded(err error) error {
 	case !ok:
 		return err
 	}
-	codes := map[local.Kind]connect.Code{
-		local.Invalid: connect.CodeInvalidArgument, local.Unknown: connect.CodeNotFound, local.Refused: connect.CodeFailedPrecondition,
-		local.Failed: connect.CodeInternal,
-	}
-	return connect.NewError(codes[refusal.Kind], refusal)
+	return connect.NewError(refusal.Code(), refusal)
 }
 
 // withoutDeadlines lets streams last: they end when their work does, when the client leaves, or with the server.

@@ -901,10 +901,10 @@ type ChangeRequest struct {
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// Also when no other tunnel of the connection is known to be up.
 	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
-	// Tunnels of other hosts that the caller knows to be up.
-	UpElsewhere   []string `protobuf:"bytes,4,rep,name=up_elsewhere,json=upElsewhere,proto3" json:"up_elsewhere,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Connections that have a tunnel in service on another host, as far as the caller knows.
+	ConnectionsUpElsewhere []string `protobuf:"bytes,5,rep,name=connections_up_elsewhere,json=connectionsUpElsewhere,proto3" json:"connections_up_elsewhere,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *ChangeRequest) Reset() {
@@ -958,9 +958,9 @@ func (x *ChangeRequest) GetForce() bool {
 	return false
 }
 
-func (x *ChangeRequest) GetUpElsewhere() []string {
+func (x *ChangeRequest) GetConnectionsUpElsewhere() []string {
 	if x != nil {
-		return x.UpElsewhere
+		return x.ConnectionsUpElsewhere
 	}
 	return nil
 }
@@ -1077,11 +1077,12 @@ type DrainRequest struct {
 	// Empty for the whole host.
 	Tunnel string `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
 	// How long to wait for traffic to end; 0 for the default of one minute.
-	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	Force         bool                 `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
-	UpElsewhere   []string             `protobuf:"bytes,4,rep,name=up_elsewhere,json=upElsewhere,proto3" json:"up_elsewhere,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Force   bool                 `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Connections that have a tunnel in service on another host, as far as the caller knows.
+	ConnectionsUpElsewhere []string `protobuf:"bytes,5,rep,name=connections_up_elsewhere,json=connectionsUpElsewhere,proto3" json:"connections_up_elsewhere,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *DrainRequest) Reset() {
@@ -1135,9 +1136,9 @@ func (x *DrainRequest) GetForce() bool {
 	return false
 }
 
-func (x *DrainRequest) GetUpElsewhere() []string {
+func (x *DrainRequest) GetConnectionsUpElsewhere() []string {
 	if x != nil {
-		return x.UpElsewhere
+		return x.ConnectionsUpElsewhere
 	}
 	return nil
 }
@@ -1312,8 +1313,9 @@ func (x *ManifestFile) GetContent() []byte {
 
 type PlanResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Host  string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	// The agent would take it.
+	// Empty when a controller answers, for all hosts.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// It would be taken.
 	Accepted bool       `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	Findings []*Finding `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
 	// By object, in the order of kinds.
@@ -1399,7 +1401,7 @@ type PlannedChange struct {
 	// The greatest impact of any of its fields.
 	Impact string         `protobuf:"bytes,3,opt,name=impact,proto3" json:"impact,omitempty"`
 	Fields []*FieldChange `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
-	// The tunnels of this host that it touches, when its impact is not none.
+	// The tunnels that it touches, of the host or of all hosts, when its impact is not none.
 	Tunnels       []string `protobuf:"bytes,5,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1865,23 +1867,23 @@ const file_api_v1_agent_proto_rawDesc = "" +
 	"\x11ListRoutesRequest\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\">\n" +
 	"\x12ListRoutesResponse\x12(\n" +
-	"\x05items\x18\x01 \x03(\v2\x12.bordergw.v1.RouteR\x05items\"x\n" +
+	"\x05items\x18\x01 \x03(\v2\x12.bordergw.v1.RouteR\x05items\"\x95\x01\n" +
 	"\rChangeRequest\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\x12!\n" +
-	"\fup_elsewhere\x18\x04 \x03(\tR\vupElsewhere\"\\\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x128\n" +
+	"\x18connections_up_elsewhere\x18\x05 \x03(\tR\x16connectionsUpElsewhereJ\x04\b\x04\x10\x05\"\\\n" +
 	"\x0eChangeResponse\x124\n" +
 	"\atunnels\x18\x01 \x03(\v2\x1a.bordergw.v1.ChangedTunnelR\atunnels\x12\x14\n" +
 	"\x05notes\x18\x02 \x03(\tR\x05notes\"S\n" +
 	"\rChangedTunnel\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
-	"\x05local\x18\x02 \x01(\v2\x18.bordergw.v1.LocalChangeR\x05local\"\x94\x01\n" +
+	"\x05local\x18\x02 \x01(\v2\x18.bordergw.v1.LocalChangeR\x05local\"\xb1\x01\n" +
 	"\fDrainRequest\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\x12!\n" +
-	"\fup_elsewhere\x18\x04 \x03(\tR\vupElsewhere\"\x87\x01\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x128\n" +
+	"\x18connections_up_elsewhere\x18\x05 \x03(\tR\x16connectionsUpElsewhereJ\x04\b\x04\x10\x05\"\x87\x01\n" +
 	"\rDrainProgress\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06tunnel\x18\x02 \x01(\tR\x06tunnel\x12\x14\n" +

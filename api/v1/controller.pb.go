@@ -2991,6 +2991,50 @@ func (x *ApplyResult) GetSecrets() []string {
 	return nil
 }
 
+type PlanResourcesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resources     []*Resource            `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanResourcesRequest) Reset() {
+	*x = PlanResourcesRequest{}
+	mi := &file_api_v1_controller_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResourcesRequest) ProtoMessage() {}
+
+func (x *PlanResourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_controller_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResourcesRequest.ProtoReflect.Descriptor instead.
+func (*PlanResourcesRequest) Descriptor() ([]byte, []int) {
+	return file_api_v1_controller_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *PlanResourcesRequest) GetResources() []*Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty for all kinds.
@@ -3003,7 +3047,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_api_v1_controller_proto_msgTypes[55]
+	mi := &file_api_v1_controller_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3059,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_controller_proto_msgTypes[55]
+	mi := &file_api_v1_controller_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3072,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_api_v1_controller_proto_rawDescGZIP(), []int{55}
+	return file_api_v1_controller_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WatchRequest) GetKinds() []string {
@@ -3059,7 +3103,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_api_v1_controller_proto_msgTypes[56]
+	mi := &file_api_v1_controller_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3115,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_controller_proto_msgTypes[56]
+	mi := &file_api_v1_controller_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3128,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_api_v1_controller_proto_rawDescGZIP(), []int{56}
+	return file_api_v1_controller_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WatchResponse) GetType() string {
@@ -3121,7 +3165,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_api_v1_controller_proto_msgTypes[57]
+	mi := &file_api_v1_controller_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3177,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_controller_proto_msgTypes[57]
+	mi := &file_api_v1_controller_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3190,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_api_v1_controller_proto_rawDescGZIP(), []int{57}
+	return file_api_v1_controller_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListAuditRequest) GetPageSize() uint32 {
@@ -3187,7 +3231,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_api_v1_controller_proto_msgTypes[58]
+	mi := &file_api_v1_controller_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3199,7 +3243,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_controller_proto_msgTypes[58]
+	mi := &file_api_v1_controller_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3212,7 +3256,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_api_v1_controller_proto_rawDescGZIP(), []int{58}
+	return file_api_v1_controller_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListAuditResponse) GetItems() []*AuditEntry {
@@ -3229,7 +3273,8 @@ func (x *ListAuditResponse) GetNextPageToken() string {
 	return ""
 }
 
-// AuditEntry is one write of one resource.
+// AuditEntry is one write of one resource, or something done on a host. Of the latter there are two entries: one before the agent is
+// asked, and one when that has ended.
 type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -3237,7 +3282,7 @@ type AuditEntry struct {
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Where the request came from.
 	Peer string `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
-	// CREATED, CHANGED or DELETED.
+	// CREATED, CHANGED or DELETED; on hosts DISABLE, ENABLE, ABORT or DRAIN.
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// Without secrets.
 	Before *Resource `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
@@ -3246,13 +3291,17 @@ type AuditEntry struct {
 	Secrets []string `protobuf:"bytes,7,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	// The write's resource version.
 	ResourceVersion string `protobuf:"bytes,8,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Kind/name of what it is about.
+	Object string `protobuf:"bytes,9,opt,name=object,proto3" json:"object,omitempty"`
+	// Of what was done on a host: how it was asked for, and then how it ended.
+	Message       string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_api_v1_controller_proto_msgTypes[59]
+	mi := &file_api_v1_controller_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3264,7 +3313,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_controller_proto_msgTypes[59]
+	mi := &file_api_v1_controller_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3277,7 +3326,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_api_v1_controller_proto_rawDescGZIP(), []int{59}
+	return file_api_v1_controller_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
@@ -3332,6 +3381,20 @@ func (x *AuditEntry) GetSecrets() []string {
 func (x *AuditEntry) GetResourceVersion() string {
 	if x != nil {
 		return x.ResourceVersion
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetMessage() string {
+	if x != nil {
+		return x.Message
 	}
 	return ""
 }
@@ -3520,7 +3583,9 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12-\n" +
 	"\x06before\x18\x02 \x01(\v2\x15.bordergw.v1.ResourceR\x06before\x12+\n" +
 	"\x05after\x18\x03 \x01(\v2\x15.bordergw.v1.ResourceR\x05after\x12\x18\n" +
-	"\asecrets\x18\x04 \x03(\tR\asecrets\"O\n" +
+	"\asecrets\x18\x04 \x03(\tR\asecrets\"K\n" +
+	"\x14PlanResourcesRequest\x123\n" +
+	"\tresources\x18\x01 \x03(\v2\x15.bordergw.v1.ResourceR\tresources\"O\n" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05kinds\x18\x01 \x03(\tR\x05kinds\x12)\n" +
 	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\"\x81\x01\n" +
@@ -3536,7 +3601,7 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\"j\n" +
 	"\x11ListAuditResponse\x12-\n" +
 	"\x05items\x18\x01 \x03(\v2\x17.bordergw.v1.AuditEntryR\x05items\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd1\x02\n" +
 	"\n" +
 	"AuditEntry\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -3546,7 +3611,10 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x06before\x18\x05 \x01(\v2\x15.bordergw.v1.ResourceR\x06before\x12+\n" +
 	"\x05after\x18\x06 \x01(\v2\x15.bordergw.v1.ResourceR\x05after\x12\x18\n" +
 	"\asecrets\x18\a \x03(\tR\asecrets\x12)\n" +
-	"\x10resource_version\x18\b \x01(\tR\x0fresourceVersion2\xf8\x15\n" +
+	"\x10resource_version\x18\b \x01(\tR\x0fresourceVersion\x12\x16\n" +
+	"\x06object\x18\t \x01(\tR\x06object\x12\x18\n" +
+	"\amessage\x18\n" +
+	" \x01(\tR\amessage2\xbe\x16\n" +
 	"\x0fResourceService\x12h\n" +
 	"\x13CreateBorderGateway\x12'.bordergw.v1.CreateBorderGatewayRequest\x1a(.bordergw.v1.CreateBorderGatewayResponse\x12d\n" +
 	"\x10GetBorderGateway\x12$.bordergw.v1.GetBorderGatewayRequest\x1a%.bordergw.v1.GetBorderGatewayResponse\"\x03\x90\x02\x01\x12j\n" +
@@ -3575,7 +3643,8 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x11DeleteGatewayHost\x12%.bordergw.v1.DeleteGatewayHostRequest\x1a&.bordergw.v1.DeleteGatewayHostResponse\x12>\n" +
 	"\x05Apply\x12\x19.bordergw.v1.ApplyRequest\x1a\x1a.bordergw.v1.ApplyResponse\x12@\n" +
 	"\x05Watch\x12\x19.bordergw.v1.WatchRequest\x1a\x1a.bordergw.v1.WatchResponse0\x01\x12O\n" +
-	"\tListAudit\x12\x1d.bordergw.v1.ListAuditRequest\x1a\x1e.bordergw.v1.ListAuditResponse\"\x03\x90\x02\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
+	"\tListAudit\x12\x1d.bordergw.v1.ListAuditRequest\x1a\x1e.bordergw.v1.ListAuditResponse\"\x03\x90\x02\x01\x12D\n" +
+	"\x04Plan\x12!.bordergw.v1.PlanResourcesRequest\x1a\x19.bordergw.v1.PlanResponseB+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"
 
 var (
 	file_api_v1_controller_proto_rawDescOnce sync.Once
@@ -3589,7 +3658,7 @@ func file_api_v1_controller_proto_rawDescGZIP() []byte {
 	return file_api_v1_controller_proto_rawDescData
 }
 
-var file_api_v1_controller_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_api_v1_controller_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_api_v1_controller_proto_goTypes = []any{
 	(*Refusal)(nil),                       // 0: bordergw.v1.Refusal
 	(*Resource)(nil),                      // 1: bordergw.v1.Resource
@@ -3646,138 +3715,143 @@ var file_api_v1_controller_proto_goTypes = []any{
 	(*ApplyRequest)(nil),                  // 52: bordergw.v1.ApplyRequest
 	(*ApplyResponse)(nil),                 // 53: bordergw.v1.ApplyResponse
 	(*ApplyResult)(nil),                   // 54: bordergw.v1.ApplyResult
-	(*WatchRequest)(nil),                  // 55: bordergw.v1.WatchRequest
-	(*WatchResponse)(nil),                 // 56: bordergw.v1.WatchResponse
-	(*ListAuditRequest)(nil),              // 57: bordergw.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),             // 58: bordergw.v1.ListAuditResponse
-	(*AuditEntry)(nil),                    // 59: bordergw.v1.AuditEntry
-	(*Finding)(nil),                       // 60: bordergw.v1.Finding
-	(*BorderGateway)(nil),                 // 61: bordergw.v1.BorderGateway
-	(*CustomerGateway)(nil),               // 62: bordergw.v1.CustomerGateway
-	(*VPNConnection)(nil),                 // 63: bordergw.v1.VPNConnection
-	(*VPNTunnel)(nil),                     // 64: bordergw.v1.VPNTunnel
-	(*GatewayHost)(nil),                   // 65: bordergw.v1.GatewayHost
-	(*timestamppb.Timestamp)(nil),         // 66: google.protobuf.Timestamp
+	(*PlanResourcesRequest)(nil),          // 55: bordergw.v1.PlanResourcesRequest
+	(*WatchRequest)(nil),                  // 56: bordergw.v1.WatchRequest
+	(*WatchResponse)(nil),                 // 57: bordergw.v1.WatchResponse
+	(*ListAuditRequest)(nil),              // 58: bordergw.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),             // 59: bordergw.v1.ListAuditResponse
+	(*AuditEntry)(nil),                    // 60: bordergw.v1.AuditEntry
+	(*Finding)(nil),                       // 61: bordergw.v1.Finding
+	(*BorderGateway)(nil),                 // 62: bordergw.v1.BorderGateway
+	(*CustomerGateway)(nil),               // 63: bordergw.v1.CustomerGateway
+	(*VPNConnection)(nil),                 // 64: bordergw.v1.VPNConnection
+	(*VPNTunnel)(nil),                     // 65: bordergw.v1.VPNTunnel
+	(*GatewayHost)(nil),                   // 66: bordergw.v1.GatewayHost
+	(*timestamppb.Timestamp)(nil),         // 67: google.protobuf.Timestamp
+	(*PlanResponse)(nil),                  // 68: bordergw.v1.PlanResponse
 }
 var file_api_v1_controller_proto_depIdxs = []int32{
-	60, // 0: bordergw.v1.Refusal.findings:type_name -> bordergw.v1.Finding
-	61, // 1: bordergw.v1.Resource.border_gateway:type_name -> bordergw.v1.BorderGateway
-	62, // 2: bordergw.v1.Resource.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	63, // 3: bordergw.v1.Resource.vpn_connection:type_name -> bordergw.v1.VPNConnection
-	64, // 4: bordergw.v1.Resource.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
-	65, // 5: bordergw.v1.Resource.gateway_host:type_name -> bordergw.v1.GatewayHost
-	61, // 6: bordergw.v1.CreateBorderGatewayRequest.border_gateway:type_name -> bordergw.v1.BorderGateway
-	61, // 7: bordergw.v1.CreateBorderGatewayResponse.border_gateway:type_name -> bordergw.v1.BorderGateway
-	60, // 8: bordergw.v1.CreateBorderGatewayResponse.warnings:type_name -> bordergw.v1.Finding
-	61, // 9: bordergw.v1.GetBorderGatewayResponse.border_gateway:type_name -> bordergw.v1.BorderGateway
-	61, // 10: bordergw.v1.ListBorderGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
-	61, // 11: bordergw.v1.UpdateBorderGatewayRequest.border_gateway:type_name -> bordergw.v1.BorderGateway
-	61, // 12: bordergw.v1.UpdateBorderGatewayResponse.border_gateway:type_name -> bordergw.v1.BorderGateway
-	60, // 13: bordergw.v1.UpdateBorderGatewayResponse.warnings:type_name -> bordergw.v1.Finding
-	62, // 14: bordergw.v1.CreateCustomerGatewayRequest.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	62, // 15: bordergw.v1.CreateCustomerGatewayResponse.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	60, // 16: bordergw.v1.CreateCustomerGatewayResponse.warnings:type_name -> bordergw.v1.Finding
-	62, // 17: bordergw.v1.GetCustomerGatewayResponse.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	62, // 18: bordergw.v1.ListCustomerGatewaysResponse.items:type_name -> bordergw.v1.CustomerGateway
-	62, // 19: bordergw.v1.UpdateCustomerGatewayRequest.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	62, // 20: bordergw.v1.UpdateCustomerGatewayResponse.customer_gateway:type_name -> bordergw.v1.CustomerGateway
-	60, // 21: bordergw.v1.UpdateCustomerGatewayResponse.warnings:type_name -> bordergw.v1.Finding
-	63, // 22: bordergw.v1.CreateVPNConnectionRequest.vpn_connection:type_name -> bordergw.v1.VPNConnection
-	63, // 23: bordergw.v1.CreateVPNConnectionResponse.vpn_connection:type_name -> bordergw.v1.VPNConnection
-	60, // 24: bordergw.v1.CreateVPNConnectionResponse.warnings:type_name -> bordergw.v1.Finding
-	64, // 25: bordergw.v1.CreateVPNConnectionResponse.vpn_tunnels:type_name -> bordergw.v1.VPNTunnel
-	63, // 26: bordergw.v1.GetVPNConnectionResponse.vpn_connection:type_name -> bordergw.v1.VPNConnection
-	63, // 27: bordergw.v1.ListVPNConnectionsResponse.items:type_name -> bordergw.v1.VPNConnection
-	63, // 28: bordergw.v1.UpdateVPNConnectionRequest.vpn_connection:type_name -> bordergw.v1.VPNConnection
-	63, // 29: bordergw.v1.UpdateVPNConnectionResponse.vpn_connection:type_name -> bordergw.v1.VPNConnection
-	60, // 30: bordergw.v1.UpdateVPNConnectionResponse.warnings:type_name -> bordergw.v1.Finding
-	64, // 31: bordergw.v1.CreateVPNTunnelRequest.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
-	64, // 32: bordergw.v1.CreateVPNTunnelResponse.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
-	60, // 33: bordergw.v1.CreateVPNTunnelResponse.warnings:type_name -> bordergw.v1.Finding
-	64, // 34: bordergw.v1.GetVPNTunnelResponse.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
-	64, // 35: bordergw.v1.ListVPNTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
-	64, // 36: bordergw.v1.UpdateVPNTunnelRequest.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
-	64, // 37: bordergw.v1.UpdateVPNTunnelResponse.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
-	60, // 38: bordergw.v1.UpdateVPNTunnelResponse.warnings:type_name -> bordergw.v1.Finding
-	65, // 39: bordergw.v1.CreateGatewayHostRequest.gateway_host:type_name -> bordergw.v1.GatewayHost
-	65, // 40: bordergw.v1.CreateGatewayHostResponse.gateway_host:type_name -> bordergw.v1.GatewayHost
-	60, // 41: bordergw.v1.CreateGatewayHostResponse.warnings:type_name -> bordergw.v1.Finding
-	65, // 42: bordergw.v1.GetGatewayHostResponse.gateway_host:type_name -> bordergw.v1.GatewayHost
-	65, // 43: bordergw.v1.ListGatewayHostsResponse.items:type_name -> bordergw.v1.GatewayHost
-	65, // 44: bordergw.v1.UpdateGatewayHostRequest.gateway_host:type_name -> bordergw.v1.GatewayHost
-	65, // 45: bordergw.v1.UpdateGatewayHostResponse.gateway_host:type_name -> bordergw.v1.GatewayHost
-	60, // 46: bordergw.v1.UpdateGatewayHostResponse.warnings:type_name -> bordergw.v1.Finding
+	61, // 0: bordergw.v1.Refusal.findings:type_name -> bordergw.v1.Finding
+	62, // 1: bordergw.v1.Resource.border_gateway:type_name -> bordergw.v1.BorderGateway
+	63, // 2: bordergw.v1.Resource.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	64, // 3: bordergw.v1.Resource.vpn_connection:type_name -> bordergw.v1.VPNConnection
+	65, // 4: bordergw.v1.Resource.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
+	66, // 5: bordergw.v1.Resource.gateway_host:type_name -> bordergw.v1.GatewayHost
+	62, // 6: bordergw.v1.CreateBorderGatewayRequest.border_gateway:type_name -> bordergw.v1.BorderGateway
+	62, // 7: bordergw.v1.CreateBorderGatewayResponse.border_gateway:type_name -> bordergw.v1.BorderGateway
+	61, // 8: bordergw.v1.CreateBorderGatewayResponse.warnings:type_name -> bordergw.v1.Finding
+	62, // 9: bordergw.v1.GetBorderGatewayResponse.border_gateway:type_name -> bordergw.v1.BorderGateway
+	62, // 10: bordergw.v1.ListBorderGatewaysResponse.items:type_name -> bordergw.v1.BorderGateway
+	62, // 11: bordergw.v1.UpdateBorderGatewayRequest.border_gateway:type_name -> bordergw.v1.BorderGateway
+	62, // 12: bordergw.v1.UpdateBorderGatewayResponse.border_gateway:type_name -> bordergw.v1.BorderGateway
+	61, // 13: bordergw.v1.UpdateBorderGatewayResponse.warnings:type_name -> bordergw.v1.Finding
+	63, // 14: bordergw.v1.CreateCustomerGatewayRequest.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	63, // 15: bordergw.v1.CreateCustomerGatewayResponse.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	61, // 16: bordergw.v1.CreateCustomerGatewayResponse.warnings:type_name -> bordergw.v1.Finding
+	63, // 17: bordergw.v1.GetCustomerGatewayResponse.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	63, // 18: bordergw.v1.ListCustomerGatewaysResponse.items:type_name -> bordergw.v1.CustomerGateway
+	63, // 19: bordergw.v1.UpdateCustomerGatewayRequest.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	63, // 20: bordergw.v1.UpdateCustomerGatewayResponse.customer_gateway:type_name -> bordergw.v1.CustomerGateway
+	61, // 21: bordergw.v1.UpdateCustomerGatewayResponse.warnings:type_name -> bordergw.v1.Finding
+	64, // 22: bordergw.v1.CreateVPNConnectionRequest.vpn_connection:type_name -> bordergw.v1.VPNConnection
+	64, // 23: bordergw.v1.CreateVPNConnectionResponse.vpn_connection:type_name -> bordergw.v1.VPNConnection
+	61, // 24: bordergw.v1.CreateVPNConnectionResponse.warnings:type_name -> bordergw.v1.Finding
+	65, // 25: bordergw.v1.CreateVPNConnectionResponse.vpn_tunnels:type_name -> bordergw.v1.VPNTunnel
+	64, // 26: bordergw.v1.GetVPNConnectionResponse.vpn_connection:type_name -> bordergw.v1.VPNConnection
+	64, // 27: bordergw.v1.ListVPNConnectionsResponse.items:type_name -> bordergw.v1.VPNConnection
+	64, // 28: bordergw.v1.UpdateVPNConnectionRequest.vpn_connection:type_name -> bordergw.v1.VPNConnection
+	64, // 29: bordergw.v1.UpdateVPNConnectionResponse.vpn_connection:type_name -> bordergw.v1.VPNConnection
+	61, // 30: bordergw.v1.UpdateVPNConnectionResponse.warnings:type_name -> bordergw.v1.Finding
+	65, // 31: bordergw.v1.CreateVPNTunnelRequest.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
+	65, // 32: bordergw.v1.CreateVPNTunnelResponse.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
+	61, // 33: bordergw.v1.CreateVPNTunnelResponse.warnings:type_name -> bordergw.v1.Finding
+	65, // 34: bordergw.v1.GetVPNTunnelResponse.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
+	65, // 35: bordergw.v1.ListVPNTunnelsResponse.items:type_name -> bordergw.v1.VPNTunnel
+	65, // 36: bordergw.v1.UpdateVPNTunnelRequest.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
+	65, // 37: bordergw.v1.UpdateVPNTunnelResponse.vpn_tunnel:type_name -> bordergw.v1.VPNTunnel
+	61, // 38: bordergw.v1.UpdateVPNTunnelResponse.warnings:type_name -> bordergw.v1.Finding
+	66, // 39: bordergw.v1.CreateGatewayHostRequest.gateway_host:type_name -> bordergw.v1.GatewayHost
+	66, // 40: bordergw.v1.CreateGatewayHostResponse.gateway_host:type_name -> bordergw.v1.GatewayHost
+	61, // 41: bordergw.v1.CreateGatewayHostResponse.warnings:type_name -> bordergw.v1.Finding
+	66, // 42: bordergw.v1.GetGatewayHostResponse.gateway_host:type_name -> bordergw.v1.GatewayHost
+	66, // 43: bordergw.v1.ListGatewayHostsResponse.items:type_name -> bordergw.v1.GatewayHost
+	66, // 44: bordergw.v1.UpdateGatewayHostRequest.gateway_host:type_name -> bordergw.v1.GatewayHost
+	66, // 45: bordergw.v1.UpdateGatewayHostResponse.gateway_host:type_name -> bordergw.v1.GatewayHost
+	61, // 46: bordergw.v1.UpdateGatewayHostResponse.warnings:type_name -> bordergw.v1.Finding
 	1,  // 47: bordergw.v1.ApplyRequest.resources:type_name -> bordergw.v1.Resource
 	54, // 48: bordergw.v1.ApplyResponse.results:type_name -> bordergw.v1.ApplyResult
-	60, // 49: bordergw.v1.ApplyResponse.warnings:type_name -> bordergw.v1.Finding
+	61, // 49: bordergw.v1.ApplyResponse.warnings:type_name -> bordergw.v1.Finding
 	1,  // 50: bordergw.v1.ApplyResult.before:type_name -> bordergw.v1.Resource
 	1,  // 51: bordergw.v1.ApplyResult.after:type_name -> bordergw.v1.Resource
-	1,  // 52: bordergw.v1.WatchResponse.resource:type_name -> bordergw.v1.Resource
-	59, // 53: bordergw.v1.ListAuditResponse.items:type_name -> bordergw.v1.AuditEntry
-	66, // 54: bordergw.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	1,  // 55: bordergw.v1.AuditEntry.before:type_name -> bordergw.v1.Resource
-	1,  // 56: bordergw.v1.AuditEntry.after:type_name -> bordergw.v1.Resource
-	2,  // 57: bordergw.v1.ResourceService.CreateBorderGateway:input_type -> bordergw.v1.CreateBorderGatewayRequest
-	4,  // 58: bordergw.v1.ResourceService.GetBorderGateway:input_type -> bordergw.v1.GetBorderGatewayRequest
-	6,  // 59: bordergw.v1.ResourceService.ListBorderGateways:input_type -> bordergw.v1.ListBorderGatewaysRequest
-	8,  // 60: bordergw.v1.ResourceService.UpdateBorderGateway:input_type -> bordergw.v1.UpdateBorderGatewayRequest
-	10, // 61: bordergw.v1.ResourceService.DeleteBorderGateway:input_type -> bordergw.v1.DeleteBorderGatewayRequest
-	12, // 62: bordergw.v1.ResourceService.CreateCustomerGateway:input_type -> bordergw.v1.CreateCustomerGatewayRequest
-	14, // 63: bordergw.v1.ResourceService.GetCustomerGateway:input_type -> bordergw.v1.GetCustomerGatewayRequest
-	16, // 64: bordergw.v1.ResourceService.ListCustomerGateways:input_type -> bordergw.v1.ListCustomerGatewaysRequest
-	18, // 65: bordergw.v1.ResourceService.UpdateCustomerGateway:input_type -> bordergw.v1.UpdateCustomerGatewayRequest
-	20, // 66: bordergw.v1.ResourceService.DeleteCustomerGateway:input_type -> bordergw.v1.DeleteCustomerGatewayRequest
-	22, // 67: bordergw.v1.ResourceService.CreateVPNConnection:input_type -> bordergw.v1.CreateVPNConnectionRequest
-	24, // 68: bordergw.v1.ResourceService.GetVPNConnection:input_type -> bordergw.v1.GetVPNConnectionRequest
-	26, // 69: bordergw.v1.ResourceService.ListVPNConnections:input_type -> bordergw.v1.ListVPNConnectionsRequest
-	28, // 70: bordergw.v1.ResourceService.UpdateVPNConnection:input_type -> bordergw.v1.UpdateVPNConnectionRequest
-	30, // 71: bordergw.v1.ResourceService.DeleteVPNConnection:input_type -> bordergw.v1.DeleteVPNConnectionRequest
-	32, // 72: bordergw.v1.ResourceService.CreateVPNTunnel:input_type -> bordergw.v1.CreateVPNTunnelRequest
-	34, // 73: bordergw.v1.ResourceService.GetVPNTunnel:input_type -> bordergw.v1.GetVPNTunnelRequest
-	36, // 74: bordergw.v1.ResourceService.ListVPNTunnels:input_type -> bordergw.v1.ListVPNTunnelsRequest
-	38, // 75: bordergw.v1.ResourceService.UpdateVPNTunnel:input_type -> bordergw.v1.UpdateVPNTunnelRequest
-	40, // 76: bordergw.v1.ResourceService.DeleteVPNTunnel:input_type -> bordergw.v1.DeleteVPNTunnelRequest
-	42, // 77: bordergw.v1.ResourceService.CreateGatewayHost:input_type -> bordergw.v1.CreateGatewayHostRequest
-	44, // 78: bordergw.v1.ResourceService.GetGatewayHost:input_type -> bordergw.v1.GetGatewayHostRequest
-	46, // 79: bordergw.v1.ResourceService.ListGatewayHosts:input_type -> bordergw.v1.ListGatewayHostsRequest
-	48, // 80: bordergw.v1.ResourceService.UpdateGatewayHost:input_type -> bordergw.v1.UpdateGatewayHostRequest
-	50, // 81: bordergw.v1.ResourceService.DeleteGatewayHost:input_type -> bordergw.v1.DeleteGatewayHostRequest
-	52, // 82: bordergw.v1.ResourceService.Apply:input_type -> bordergw.v1.ApplyRequest
-	55, // 83: bordergw.v1.ResourceService.Watch:input_type -> bordergw.v1.WatchRequest
-	57, // 84: bordergw.v1.ResourceService.ListAudit:input_type -> bordergw.v1.ListAuditRequest
-	3,  // 85: bordergw.v1.ResourceService.CreateBorderGateway:output_type -> bordergw.v1.CreateBorderGatewayResponse
-	5,  // 86: bordergw.v1.ResourceService.GetBorderGateway:output_type -> bordergw.v1.GetBorderGatewayResponse
-	7,  // 87: bordergw.v1.ResourceService.ListBorderGateways:output_type -> bordergw.v1.ListBorderGatewaysResponse
-	9,  // 88: bordergw.v1.ResourceService.UpdateBorderGateway:output_type -> bordergw.v1.UpdateBorderGatewayResponse
-	11, // 89: bordergw.v1.ResourceService.DeleteBorderGateway:output_type -> bordergw.v1.DeleteBorderGatewayResponse
-	13, // 90: bordergw.v1.ResourceService.CreateCustomerGateway:output_type -> bordergw.v1.CreateCustomerGatewayResponse
-	15, // 91: bordergw.v1.ResourceService.GetCustomerGateway:output_type -> bordergw.v1.GetCustomerGatewayResponse
-	17, // 92: bordergw.v1.ResourceService.ListCustomerGateways:output_type -> bordergw.v1.ListCustomerGatewaysResponse
-	19, // 93: bordergw.v1.ResourceService.UpdateCustomerGateway:output_type -> bordergw.v1.UpdateCustomerGatewayResponse
-	21, // 94: bordergw.v1.ResourceService.DeleteCustomerGateway:output_type -> bordergw.v1.DeleteCustomerGatewayResponse
-	23, // 95: bordergw.v1.ResourceService.CreateVPNConnection:output_type -> bordergw.v1.CreateVPNConnectionResponse
-	25, // 96: bordergw.v1.ResourceService.GetVPNConnection:output_type -> bordergw.v1.GetVPNConnectionResponse
-	27, // 97: bordergw.v1.ResourceService.ListVPNConnections:output_type -> bordergw.v1.ListVPNConnectionsResponse
-	29, // 98: bordergw.v1.ResourceService.UpdateVPNConnection:output_type -> bordergw.v1.UpdateVPNConnectionResponse
-	31, // 99: bordergw.v1.ResourceService.DeleteVPNConnection:output_type -> bordergw.v1.DeleteVPNConnectionResponse
-	33, // 100: bordergw.v1.ResourceService.CreateVPNTunnel:output_type -> bordergw.v1.CreateVPNTunnelResponse
-	35, // 101: bordergw.v1.ResourceService.GetVPNTunnel:output_type -> bordergw.v1.GetVPNTunnelResponse
-	37, // 102: bordergw.v1.ResourceService.ListVPNTunnels:output_type -> bordergw.v1.ListVPNTunnelsResponse
-	39, // 103: bordergw.v1.ResourceService.UpdateVPNTunnel:output_type -> bordergw.v1.UpdateVPNTunnelResponse
-	41, // 104: bordergw.v1.ResourceService.DeleteVPNTunnel:output_type -> bordergw.v1.DeleteVPNTunnelResponse
-	43, // 105: bordergw.v1.ResourceService.CreateGatewayHost:output_type -> bordergw.v1.CreateGatewayHostResponse
-	45, // 106: bordergw.v1.ResourceService.GetGatewayHost:output_type -> bordergw.v1.GetGatewayHostResponse
-	47, // 107: bordergw.v1.ResourceService.ListGatewayHosts:output_type -> bordergw.v1.ListGatewayHostsResponse
-	49, // 108: bordergw.v1.ResourceService.UpdateGatewayHost:output_type -> bordergw.v1.UpdateGatewayHostResponse
-	51, // 109: bordergw.v1.ResourceService.DeleteGatewayHost:output_type -> bordergw.v1.DeleteGatewayHostResponse
-	53, // 110: bordergw.v1.ResourceService.Apply:output_type -> bordergw.v1.ApplyResponse
-	56, // 111: bordergw.v1.ResourceService.Watch:output_type -> bordergw.v1.WatchResponse
-	58, // 112: bordergw.v1.ResourceService.ListAudit:output_type -> bordergw.v1.ListAuditResponse
-	85, // [85:113] is the sub-list for method output_type
-	57, // [57:85] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	1,  // 52: bordergw.v1.PlanResourcesRequest.resources:type_name -> bordergw.v1.Resource
+	1,  // 53: bordergw.v1.WatchResponse.resource:type_name -> bordergw.v1.Resource
+	60, // 54: bordergw.v1.ListAuditResponse.items:type_name -> bordergw.v1.AuditEntry
+	67, // 55: bordergw.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	1,  // 56: bordergw.v1.AuditEntry.before:type_name -> bordergw.v1.Resource
+	1,  // 57: bordergw.v1.AuditEntry.after:type_name -> bordergw.v1.Resource
+	2,  // 58: bordergw.v1.ResourceService.CreateBorderGateway:input_type -> bordergw.v1.CreateBorderGatewayRequest
+	4,  // 59: bordergw.v1.ResourceService.GetBorderGateway:input_type -> bordergw.v1.GetBorderGatewayRequest
+	6,  // 60: bordergw.v1.ResourceService.ListBorderGateways:input_type -> bordergw.v1.ListBorderGatewaysRequest
+	8,  // 61: bordergw.v1.ResourceService.UpdateBorderGateway:input_type -> bordergw.v1.UpdateBorderGatewayRequest
+	10, // 62: bordergw.v1.ResourceService.DeleteBorderGateway:input_type -> bordergw.v1.DeleteBorderGatewayRequest
+	12, // 63: bordergw.v1.ResourceService.CreateCustomerGateway:input_type -> bordergw.v1.CreateCustomerGatewayRequest
+	14, // 64: bordergw.v1.ResourceService.GetCustomerGateway:input_type -> bordergw.v1.GetCustomerGatewayRequest
+	16, // 65: bordergw.v1.ResourceService.ListCustomerGateways:input_type -> bordergw.v1.ListCustomerGatewaysRequest
+	18, // 66: bordergw.v1.ResourceService.UpdateCustomerGateway:input_type -> bordergw.v1.UpdateCustomerGatewayRequest
+	20, // 67: bordergw.v1.ResourceService.DeleteCustomerGateway:input_type -> bordergw.v1.DeleteCustomerGatewayRequest
+	22, // 68: bordergw.v1.ResourceService.CreateVPNConnection:input_type -> bordergw.v1.CreateVPNConnectionRequest
+	24, // 69: bordergw.v1.ResourceService.GetVPNConnection:input_type -> bordergw.v1.GetVPNConnectionRequest
+	26, // 70: bordergw.v1.ResourceService.ListVPNConnections:input_type -> bordergw.v1.ListVPNConnectionsRequest
+	28, // 71: bordergw.v1.ResourceService.UpdateVPNConnection:input_type -> bordergw.v1.UpdateVPNConnectionRequest
+	30, // 72: bordergw.v1.ResourceService.DeleteVPNConnection:input_type -> bordergw.v1.DeleteVPNConnectionRequest
+	32, // 73: bordergw.v1.ResourceService.CreateVPNTunnel:input_type -> bordergw.v1.CreateVPNTunnelRequest
+	34, // 74: bordergw.v1.ResourceService.GetVPNTunnel:input_type -> bordergw.v1.GetVPNTunnelRequest
+	36, // 75: bordergw.v1.ResourceService.ListVPNTunnels:input_type -> bordergw.v1.ListVPNTunnelsRequest
+	38, // 76: bordergw.v1.ResourceService.UpdateVPNTunnel:input_type -> bordergw.v1.UpdateVPNTunnelRequest
+	40, // 77: bordergw.v1.ResourceService.DeleteVPNTunnel:input_type -> bordergw.v1.DeleteVPNTunnelRequest
+	42, // 78: bordergw.v1.ResourceService.CreateGatewayHost:input_type -> bordergw.v1.CreateGatewayHostRequest
+	44, // 79: bordergw.v1.ResourceService.GetGatewayHost:input_type -> bordergw.v1.GetGatewayHostRequest
+	46, // 80: bordergw.v1.ResourceService.ListGatewayHosts:input_type -> bordergw.v1.ListGatewayHostsRequest
+	48, // 81: bordergw.v1.ResourceService.UpdateGatewayHost:input_type -> bordergw.v1.UpdateGatewayHostRequest
+	50, // 82: bordergw.v1.ResourceService.DeleteGatewayHost:input_type -> bordergw.v1.DeleteGatewayHostRequest
+	52, // 83: bordergw.v1.ResourceService.Apply:input_type -> bordergw.v1.ApplyRequest
+	56, // 84: bordergw.v1.ResourceService.Watch:input_type -> bordergw.v1.WatchRequest
+	58, // 85: bordergw.v1.ResourceService.ListAudit:input_type -> bordergw.v1.ListAuditRequest
+	55, // 86: bordergw.v1.ResourceService.Plan:input_type -> bordergw.v1.PlanResourcesRequest
+	3,  // 87: bordergw.v1.ResourceService.CreateBorderGateway:output_type -> bordergw.v1.CreateBorderGatewayResponse
+	5,  // 88: bordergw.v1.ResourceService.GetBorderGateway:output_type -> bordergw.v1.GetBorderGatewayResponse
+	7,  // 89: bordergw.v1.ResourceService.ListBorderGateways:output_type -> bordergw.v1.ListBorderGatewaysResponse
+	9,  // 90: bordergw.v1.ResourceService.UpdateBorderGateway:output_type -> bordergw.v1.UpdateBorderGatewayResponse
+	11, // 91: bordergw.v1.ResourceService.DeleteBorderGateway:output_type -> bordergw.v1.DeleteBorderGatewayResponse
+	13, // 92: bordergw.v1.ResourceService.CreateCustomerGateway:output_type -> bordergw.v1.CreateCustomerGatewayResponse
+	15, // 93: bordergw.v1.ResourceService.GetCustomerGateway:output_type -> bordergw.v1.GetCustomerGatewayResponse
+	17, // 94: bordergw.v1.ResourceService.ListCustomerGateways:output_type -> bordergw.v1.ListCustomerGatewaysResponse
+	19, // 95: bordergw.v1.ResourceService.UpdateCustomerGateway:output_type -> bordergw.v1.UpdateCustomerGatewayResponse
+	21, // 96: bordergw.v1.ResourceService.DeleteCustomerGateway:output_type -> bordergw.v1.DeleteCustomerGatewayResponse
+	23, // 97: bordergw.v1.ResourceService.CreateVPNConnection:output_type -> bordergw.v1.CreateVPNConnectionResponse
+	25, // 98: bordergw.v1.ResourceService.GetVPNConnection:output_type -> bordergw.v1.GetVPNConnectionResponse
+	27, // 99: bordergw.v1.ResourceService.ListVPNConnections:output_type -> bordergw.v1.ListVPNConnectionsResponse
+	29, // 100: bordergw.v1.ResourceService.UpdateVPNConnection:output_type -> bordergw.v1.UpdateVPNConnectionResponse
+	31, // 101: bordergw.v1.ResourceService.DeleteVPNConnection:output_type -> bordergw.v1.DeleteVPNConnectionResponse
+	33, // 102: bordergw.v1.ResourceService.CreateVPNTunnel:output_type -> bordergw.v1.CreateVPNTunnelResponse
+	35, // 103: bordergw.v1.ResourceService.GetVPNTunnel:output_type -> bordergw.v1.GetVPNTunnelResponse
+	37, // 104: bordergw.v1.ResourceService.ListVPNTunnels:output_type -> bordergw.v1.ListVPNTunnelsResponse
+	39, // 105: bordergw.v1.ResourceService.UpdateVPNTunnel:output_type -> bordergw.v1.UpdateVPNTunnelResponse
+	41, // 106: bordergw.v1.ResourceService.DeleteVPNTunnel:output_type -> bordergw.v1.DeleteVPNTunnelResponse
+	43, // 107: bordergw.v1.ResourceService.CreateGatewayHost:output_type -> bordergw.v1.CreateGatewayHostResponse
+	45, // 108: bordergw.v1.ResourceService.GetGatewayHost:output_type -> bordergw.v1.GetGatewayHostResponse
+	47, // 109: bordergw.v1.ResourceService.ListGatewayHosts:output_type -> bordergw.v1.ListGatewayHostsResponse
+	49, // 110: bordergw.v1.ResourceService.UpdateGatewayHost:output_type -> bordergw.v1.UpdateGatewayHostResponse
+	51, // 111: bordergw.v1.ResourceService.DeleteGatewayHost:output_type -> bordergw.v1.DeleteGatewayHostResponse
+	53, // 112: bordergw.v1.ResourceService.Apply:output_type -> bordergw.v1.ApplyResponse
+	57, // 113: bordergw.v1.ResourceService.Watch:output_type -> bordergw.v1.WatchResponse
+	59, // 114: bordergw.v1.ResourceService.ListAudit:output_type -> bordergw.v1.ListAuditResponse
+	68, // 115: bordergw.v1.ResourceService.Plan:output_type -> bordergw.v1.PlanResponse
+	87, // [87:116] is the sub-list for method output_type
+	58, // [58:87] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_controller_proto_init() }
@@ -3800,7 +3874,7 @@ func file_api_v1_controller_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_controller_proto_rawDesc), len(file_api_v1_controller_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -123,10 +123,15 @@ func (x *ListTransitionsResponse) GetResourceVersion() string {
 
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty for now. The error OUT_OF_RANGE says that what happened since is no longer known.
+	// Empty for now, or for the last events. The error OUT_OF_RANGE says that what happened since is no longer known.
 	ResourceVersion string `protobuf:"bytes,1,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
 	// Only what concerns this object, such as "VPNConnection/shop-idc"; empty for everything.
-	Object        string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// How many of the events before now come first, of those that the controller remembers: what it saw itself, and from before its
+	// start what the store tells. Not together with resource_version.
+	Last uint32 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// End after these.
+	Once          bool `protobuf:"varint,4,opt,name=once,proto3" json:"once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -173,6 +178,20 @@ func (x *WatchEventsRequest) GetObject() string {
 		return x.Object
 	}
 	return ""
+}
+
+func (x *WatchEventsRequest) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *WatchEventsRequest) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
 }
 
 type WatchEventsResponse struct {
@@ -237,9 +256,11 @@ type Event struct {
 	// UP or DOWN; HIGHLY_AVAILABLE or NOT_HIGHLY_AVAILABLE; REPORTING or SILENT.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// Why: words of the closed sets.
-	Reasons       []string `protobuf:"bytes,4,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	Message       string   `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
-	Host          string   `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Reasons []string `protobuf:"bytes,4,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Message string   `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Host    string   `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	// What it was before, if that is known.
+	Before        string `protobuf:"bytes,7,opt,name=before,proto3" json:"before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -316,6 +337,13 @@ func (x *Event) GetHost() string {
 	return ""
 }
 
+func (x *Event) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
 var File_api_v1_fleet_proto protoreflect.FileDescriptor
 
 const file_api_v1_fleet_proto_rawDesc = "" +
@@ -327,20 +355,23 @@ const file_api_v1_fleet_proto_rawDesc = "" +
 	"connection\"s\n" +
 	"\x17ListTransitionsResponse\x12-\n" +
 	"\x05items\x18\x01 \x03(\v2\x17.bordergw.v1.TransitionR\x05items\x12)\n" +
-	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\"W\n" +
+	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\"\x7f\n" +
 	"\x12WatchEventsRequest\x12)\n" +
 	"\x10resource_version\x18\x01 \x01(\tR\x0fresourceVersion\x12\x16\n" +
-	"\x06object\x18\x02 \x01(\tR\x06object\"j\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\rR\x04last\x12\x12\n" +
+	"\x04once\x18\x04 \x01(\bR\x04once\"j\n" +
 	"\x13WatchEventsResponse\x12(\n" +
 	"\x05event\x18\x01 \x01(\v2\x12.bordergw.v1.EventR\x05event\x12)\n" +
-	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\"\xad\x01\n" +
+	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\"\xc5\x01\n" +
 	"\x05Event\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
 	"\areasons\x18\x04 \x03(\tR\areasons\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04host\x18\x06 \x01(\tR\x04host2\xc5\x01\n" +
+	"\x04host\x18\x06 \x01(\tR\x04host\x12\x16\n" +
+	"\x06before\x18\a \x01(\tR\x06before2\xc5\x01\n" +
 	"\fFleetService\x12a\n" +
 	"\x0fListTransitions\x12#.bordergw.v1.ListTransitionsRequest\x1a$.bordergw.v1.ListTransitionsResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\vWatchEvents\x12\x1f.bordergw.v1.WatchEventsRequest\x1a .bordergw.v1.WatchEventsResponse0\x01B+Z)github.com/bordergw/bordergw/api/v1;apiv1b\x06proto3"

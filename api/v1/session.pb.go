@@ -37,6 +37,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_Status
 	//	*ConnectRequest_Counters
 	//	*ConnectRequest_Heartbeat
+	//	*ConnectRequest_Reply
 	Message       isConnectRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -124,6 +125,15 @@ func (x *ConnectRequest) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ConnectRequest) GetReply() *AgentReply {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectRequest_Reply); ok {
+			return x.Reply
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Message interface {
 	isConnectRequest_Message()
 }
@@ -148,6 +158,10 @@ type ConnectRequest_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ConnectRequest_Reply struct {
+	Reply *AgentReply `protobuf:"bytes,6,opt,name=reply,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Answer) isConnectRequest_Message() {}
@@ -158,6 +172,8 @@ func (*ConnectRequest_Counters) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Heartbeat) isConnectRequest_Message() {}
 
+func (*ConnectRequest_Reply) isConnectRequest_Message() {}
+
 // ConnectResponse is one message of the controller.
 type ConnectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -166,6 +182,7 @@ type ConnectResponse struct {
 	//	*ConnectResponse_Welcome
 	//	*ConnectResponse_Snapshot
 	//	*ConnectResponse_Heartbeat
+	//	*ConnectResponse_Call
 	Message       isConnectResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -235,6 +252,15 @@ func (x *ConnectResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ConnectResponse) GetCall() *AgentCall {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectResponse_Call); ok {
+			return x.Call
+		}
+	}
+	return nil
+}
+
 type isConnectResponse_Message interface {
 	isConnectResponse_Message()
 }
@@ -251,11 +277,17 @@ type ConnectResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ConnectResponse_Call struct {
+	Call *AgentCall `protobuf:"bytes,4,opt,name=call,proto3,oneof"`
+}
+
 func (*ConnectResponse_Welcome) isConnectResponse_Message() {}
 
 func (*ConnectResponse_Snapshot) isConnectResponse_Message() {}
 
 func (*ConnectResponse_Heartbeat) isConnectResponse_Message() {}
+
+func (*ConnectResponse_Call) isConnectResponse_Message() {}
 
 // Hello is the agent's first message.
 type Hello struct {
@@ -967,6 +999,329 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 	return file_api_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
+// AgentCall is something that an operator asks of the agent, as on its local socket. Since version 2 of the protocol.
+type AgentCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the controller; the replies have it too.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Nobody waits for replies any more. What was begun goes on.
+	Ended bool `protobuf:"varint,2,opt,name=ended,proto3" json:"ended,omitempty"`
+	// Who asks, such as "operator/alice".
+	By string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// Unset with ended.
+	//
+	// Types that are valid to be assigned to Request:
+	//
+	//	*AgentCall_Change
+	//	*AgentCall_Drain
+	//	*AgentCall_WatchLog
+	Request       isAgentCall_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentCall) Reset() {
+	*x = AgentCall{}
+	mi := &file_api_v1_session_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentCall) ProtoMessage() {}
+
+func (x *AgentCall) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_session_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentCall.ProtoReflect.Descriptor instead.
+func (*AgentCall) Descriptor() ([]byte, []int) {
+	return file_api_v1_session_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AgentCall) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AgentCall) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *AgentCall) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *AgentCall) GetRequest() isAgentCall_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *AgentCall) GetChange() *ChangeRequest {
+	if x != nil {
+		if x, ok := x.Request.(*AgentCall_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+func (x *AgentCall) GetDrain() *DrainRequest {
+	if x != nil {
+		if x, ok := x.Request.(*AgentCall_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
+func (x *AgentCall) GetWatchLog() *WatchLogRequest {
+	if x != nil {
+		if x, ok := x.Request.(*AgentCall_WatchLog); ok {
+			return x.WatchLog
+		}
+	}
+	return nil
+}
+
+type isAgentCall_Request interface {
+	isAgentCall_Request()
+}
+
+type AgentCall_Change struct {
+	Change *ChangeRequest `protobuf:"bytes,4,opt,name=change,proto3,oneof"`
+}
+
+type AgentCall_Drain struct {
+	Drain *DrainRequest `protobuf:"bytes,5,opt,name=drain,proto3,oneof"`
+}
+
+type AgentCall_WatchLog struct {
+	WatchLog *WatchLogRequest `protobuf:"bytes,6,opt,name=watch_log,json=watchLog,proto3,oneof"`
+}
+
+func (*AgentCall_Change) isAgentCall_Request() {}
+
+func (*AgentCall_Drain) isAgentCall_Request() {}
+
+func (*AgentCall_WatchLog) isAgentCall_Request() {}
+
+// AgentReply is what an agent has to say about a call.
+type AgentReply struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Changed  *ChangeResponse        `protobuf:"bytes,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	Progress []*DrainProgress       `protobuf:"bytes,3,rep,name=progress,proto3" json:"progress,omitempty"`
+	Log      []*LogEntry            `protobuf:"bytes,4,rep,name=log,proto3" json:"log,omitempty"`
+	// Set in the last one.
+	End           *CallEnd `protobuf:"bytes,5,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentReply) Reset() {
+	*x = AgentReply{}
+	mi := &file_api_v1_session_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentReply) ProtoMessage() {}
+
+func (x *AgentReply) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_session_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentReply.ProtoReflect.Descriptor instead.
+func (*AgentReply) Descriptor() ([]byte, []int) {
+	return file_api_v1_session_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AgentReply) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AgentReply) GetChanged() *ChangeResponse {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *AgentReply) GetProgress() []*DrainProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *AgentReply) GetLog() []*LogEntry {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+func (x *AgentReply) GetEnd() *CallEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// CallEnd says how a call ended.
+type CallEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of gRPC such as "not_found"; empty when all went well.
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallEnd) Reset() {
+	*x = CallEnd{}
+	mi := &file_api_v1_session_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallEnd) ProtoMessage() {}
+
+func (x *CallEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_session_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallEnd.ProtoReflect.Descriptor instead.
+func (*CallEnd) Descriptor() ([]byte, []int) {
+	return file_api_v1_session_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CallEnd) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CallEnd) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// HostCall is a call on its way to the controller that has the host's session. It and the replies exist as long as somebody waits.
+type HostCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Call  *AgentCall             `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	// The session, as HostPresence has it.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The etcd lease of the call and its replies.
+	Lease         int64 `protobuf:"varint,3,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostCall) Reset() {
+	*x = HostCall{}
+	mi := &file_api_v1_session_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostCall) ProtoMessage() {}
+
+func (x *HostCall) ProtoReflect() protoreflect.Message {
+	mi := &file_api_v1_session_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostCall.ProtoReflect.Descriptor instead.
+func (*HostCall) Descriptor() ([]byte, []int) {
+	return file_api_v1_session_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HostCall) GetCall() *AgentCall {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *HostCall) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *HostCall) GetLease() int64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
 // HostRecord is what controllers keep of a host: what it told about itself last.
 type HostRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -982,7 +1337,7 @@ type HostRecord struct {
 
 func (x *HostRecord) Reset() {
 	*x = HostRecord{}
-	mi := &file_api_v1_session_proto_msgTypes[12]
+	mi := &file_api_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1349,7 @@ func (x *HostRecord) String() string {
 func (*HostRecord) ProtoMessage() {}
 
 func (x *HostRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_session_proto_msgTypes[12]
+	mi := &file_api_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1362,7 @@ func (x *HostRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRecord.ProtoReflect.Descriptor instead.
 func (*HostRecord) Descriptor() ([]byte, []int) {
-	return file_api_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_api_v1_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HostRecord) GetName() string {
@@ -1056,15 +1411,19 @@ func (x *HostRecord) GetRegistered() *timestamppb.Timestamp {
 type HostPresence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The controller that has the session.
-	Controller    string                 `protobuf:"bytes,1,opt,name=controller,proto3" json:"controller,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Controller string                 `protobuf:"bytes,1,opt,name=controller,proto3" json:"controller,omitempty"`
+	Since      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Which session; another one has another word.
+	Session string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	// The version of the protocol that agent and controller speak in it.
+	Protocol      uint32 `protobuf:"varint,4,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostPresence) Reset() {
 	*x = HostPresence{}
-	mi := &file_api_v1_session_proto_msgTypes[13]
+	mi := &file_api_v1_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1435,7 @@ func (x *HostPresence) String() string {
 func (*HostPresence) ProtoMessage() {}
 
 func (x *HostPresence) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_session_proto_msgTypes[13]
+	mi := &file_api_v1_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1448,7 @@ func (x *HostPresence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostPresence.ProtoReflect.Descriptor instead.
 func (*HostPresence) Descriptor() ([]byte, []int) {
-	return file_api_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_api_v1_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HostPresence) GetController() string {
@@ -1106,6 +1465,20 @@ func (x *HostPresence) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *HostPresence) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *HostPresence) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
 // HostSilence exists while a host that once reported is silent.
 type HostSilence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1116,7 +1489,7 @@ type HostSilence struct {
 
 func (x *HostSilence) Reset() {
 	*x = HostSilence{}
-	mi := &file_api_v1_session_proto_msgTypes[14]
+	mi := &file_api_v1_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1501,7 @@ func (x *HostSilence) String() string {
 func (*HostSilence) ProtoMessage() {}
 
 func (x *HostSilence) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_session_proto_msgTypes[14]
+	mi := &file_api_v1_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1514,7 @@ func (x *HostSilence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostSilence.ProtoReflect.Descriptor instead.
 func (*HostSilence) Descriptor() ([]byte, []int) {
-	return file_api_v1_session_proto_rawDescGZIP(), []int{14}
+	return file_api_v1_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HostSilence) GetSince() *timestamppb.Timestamp {
@@ -1164,7 +1537,7 @@ type AppliedSnapshot struct {
 
 func (x *AppliedSnapshot) Reset() {
 	*x = AppliedSnapshot{}
-	mi := &file_api_v1_session_proto_msgTypes[15]
+	mi := &file_api_v1_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1549,7 @@ func (x *AppliedSnapshot) String() string {
 func (*AppliedSnapshot) ProtoMessage() {}
 
 func (x *AppliedSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_session_proto_msgTypes[15]
+	mi := &file_api_v1_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1562,7 @@ func (x *AppliedSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedSnapshot.ProtoReflect.Descriptor instead.
 func (*AppliedSnapshot) Descriptor() ([]byte, []int) {
-	return file_api_v1_session_proto_rawDescGZIP(), []int{15}
+	return file_api_v1_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AppliedSnapshot) GetRevision() uint64 {
@@ -1234,7 +1607,7 @@ type AvailabilityRecord struct {
 
 func (x *AvailabilityRecord) Reset() {
 	*x = AvailabilityRecord{}
-	mi := &file_api_v1_session_proto_msgTypes[16]
+	mi := &file_api_v1_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1619,7 @@ func (x *AvailabilityRecord) String() string {
 func (*AvailabilityRecord) ProtoMessage() {}
 
 func (x *AvailabilityRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_session_proto_msgTypes[16]
+	mi := &file_api_v1_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1632,7 @@ func (x *AvailabilityRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AvailabilityRecord.ProtoReflect.Descriptor instead.
 func (*AvailabilityRecord) Descriptor() ([]byte, []int) {
-	return file_api_v1_session_proto_rawDescGZIP(), []int{16}
+	return file_api_v1_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AvailabilityRecord) GetStatus() *VPNConnectionStatus {
@@ -1301,7 +1674,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_api_v1_session_proto_msgTypes[17]
+	mi := &file_api_v1_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1686,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_v1_session_proto_msgTypes[17]
+	mi := &file_api_v1_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1699,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_api_v1_session_proto_rawDescGZIP(), []int{17}
+	return file_api_v1_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Transition) GetTime() *timestamppb.Timestamp {
@@ -1382,18 +1755,20 @@ var File_api_v1_session_proto protoreflect.FileDescriptor
 
 const file_api_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x14api/v1/session.proto\x12\vbordergw.v1\x1a\x12api/v1/agent.proto\x1a\x16api/v1/resources.proto\x1a\x13api/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n" +
+	"\x14api/v1/session.proto\x12\vbordergw.v1\x1a\x12api/v1/agent.proto\x1a\x16api/v1/resources.proto\x1a\x13api/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x02\n" +
 	"\x0eConnectRequest\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.bordergw.v1.HelloH\x00R\x05hello\x125\n" +
 	"\x06answer\x18\x02 \x01(\v2\x1b.bordergw.v1.SnapshotAnswerH\x00R\x06answer\x123\n" +
 	"\x06status\x18\x03 \x01(\v2\x19.bordergw.v1.StatusReportH\x00R\x06status\x129\n" +
 	"\bcounters\x18\x04 \x01(\v2\x1b.bordergw.v1.CountersReportH\x00R\bcounters\x126\n" +
-	"\theartbeat\x18\x05 \x01(\v2\x16.bordergw.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"\xbb\x01\n" +
+	"\theartbeat\x18\x05 \x01(\v2\x16.bordergw.v1.HeartbeatH\x00R\theartbeat\x12/\n" +
+	"\x05reply\x18\x06 \x01(\v2\x17.bordergw.v1.AgentReplyH\x00R\x05replyB\t\n" +
+	"\amessage\"\xe9\x01\n" +
 	"\x0fConnectResponse\x120\n" +
 	"\awelcome\x18\x01 \x01(\v2\x14.bordergw.v1.WelcomeH\x00R\awelcome\x123\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x15.bordergw.v1.SnapshotH\x00R\bsnapshot\x126\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x16.bordergw.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x16.bordergw.v1.HeartbeatH\x00R\theartbeat\x12,\n" +
+	"\x04call\x18\x04 \x01(\v2\x16.bordergw.v1.AgentCallH\x00R\x04callB\t\n" +
 	"\amessage\"\xff\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bversions\x18\x01 \x03(\rR\bversions\x12\x12\n" +
@@ -1447,7 +1822,29 @@ const file_api_v1_session_proto_rawDesc = "" +
 	"\x11prefixes_received\x18\x03 \x01(\rR\x10prefixesReceived\x12+\n" +
 	"\x11prefixes_accepted\x18\x04 \x01(\rR\x10prefixesAccepted\x12-\n" +
 	"\x12prefixes_announced\x18\x05 \x01(\rR\x11prefixesAnnounced\"\v\n" +
-	"\tHeartbeat\"\xf0\x01\n" +
+	"\tHeartbeat\"\xf2\x01\n" +
+	"\tAgentCall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x124\n" +
+	"\x06change\x18\x04 \x01(\v2\x1a.bordergw.v1.ChangeRequestH\x00R\x06change\x121\n" +
+	"\x05drain\x18\x05 \x01(\v2\x19.bordergw.v1.DrainRequestH\x00R\x05drain\x12;\n" +
+	"\twatch_log\x18\x06 \x01(\v2\x1c.bordergw.v1.WatchLogRequestH\x00R\bwatchLogB\t\n" +
+	"\arequest\"\xdc\x01\n" +
+	"\n" +
+	"AgentReply\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
+	"\achanged\x18\x02 \x01(\v2\x1b.bordergw.v1.ChangeResponseR\achanged\x126\n" +
+	"\bprogress\x18\x03 \x03(\v2\x1a.bordergw.v1.DrainProgressR\bprogress\x12'\n" +
+	"\x03log\x18\x04 \x03(\v2\x15.bordergw.v1.LogEntryR\x03log\x12&\n" +
+	"\x03end\x18\x05 \x01(\v2\x14.bordergw.v1.CallEndR\x03end\"7\n" +
+	"\aCallEnd\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"f\n" +
+	"\bHostCall\x12*\n" +
+	"\x04call\x18\x01 \x01(\v2\x16.bordergw.v1.AgentCallR\x04call\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +
+	"\x05lease\x18\x03 \x01(\x03R\x05lease\"\xf0\x01\n" +
 	"\n" +
 	"HostRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -1458,12 +1855,14 @@ const file_api_v1_session_proto_rawDesc = "" +
 	"public_key\x18\x05 \x01(\fR\tpublicKey\x12:\n" +
 	"\n" +
 	"registered\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"registered\"`\n" +
+	"registered\"\x96\x01\n" +
 	"\fHostPresence\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
 	"controller\x120\n" +
-	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"?\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\asession\x18\x03 \x01(\tR\asession\x12\x1a\n" +
+	"\bprotocol\x18\x04 \x01(\rR\bprotocol\"?\n" +
 	"\vHostSilence\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xa9\x01\n" +
 	"\x0fAppliedSnapshot\x12\x1a\n" +
@@ -1502,7 +1901,7 @@ func file_api_v1_session_proto_rawDescGZIP() []byte {
 	return file_api_v1_session_proto_rawDescData
 }
 
-var file_api_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_api_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_api_v1_session_proto_goTypes = []any{
 	(*ConnectRequest)(nil),        // 0: bordergw.v1.ConnectRequest
 	(*ConnectResponse)(nil),       // 1: bordergw.v1.ConnectResponse
@@ -1516,22 +1915,32 @@ var file_api_v1_session_proto_goTypes = []any{
 	(*CountersReport)(nil),        // 9: bordergw.v1.CountersReport
 	(*TunnelCounters)(nil),        // 10: bordergw.v1.TunnelCounters
 	(*Heartbeat)(nil),             // 11: bordergw.v1.Heartbeat
-	(*HostRecord)(nil),            // 12: bordergw.v1.HostRecord
-	(*HostPresence)(nil),          // 13: bordergw.v1.HostPresence
-	(*HostSilence)(nil),           // 14: bordergw.v1.HostSilence
-	(*AppliedSnapshot)(nil),       // 15: bordergw.v1.AppliedSnapshot
-	(*AvailabilityRecord)(nil),    // 16: bordergw.v1.AvailabilityRecord
-	(*Transition)(nil),            // 17: bordergw.v1.Transition
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
-	(*BorderGateway)(nil),         // 19: bordergw.v1.BorderGateway
-	(*CustomerGateway)(nil),       // 20: bordergw.v1.CustomerGateway
-	(*VPNConnection)(nil),         // 21: bordergw.v1.VPNConnection
-	(*VPNTunnel)(nil),             // 22: bordergw.v1.VPNTunnel
-	(*Finding)(nil),               // 23: bordergw.v1.Finding
-	(*VPNTunnelStatus)(nil),       // 24: bordergw.v1.VPNTunnelStatus
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*Counters)(nil),              // 26: bordergw.v1.Counters
-	(*VPNConnectionStatus)(nil),   // 27: bordergw.v1.VPNConnectionStatus
+	(*AgentCall)(nil),             // 12: bordergw.v1.AgentCall
+	(*AgentReply)(nil),            // 13: bordergw.v1.AgentReply
+	(*CallEnd)(nil),               // 14: bordergw.v1.CallEnd
+	(*HostCall)(nil),              // 15: bordergw.v1.HostCall
+	(*HostRecord)(nil),            // 16: bordergw.v1.HostRecord
+	(*HostPresence)(nil),          // 17: bordergw.v1.HostPresence
+	(*HostSilence)(nil),           // 18: bordergw.v1.HostSilence
+	(*AppliedSnapshot)(nil),       // 19: bordergw.v1.AppliedSnapshot
+	(*AvailabilityRecord)(nil),    // 20: bordergw.v1.AvailabilityRecord
+	(*Transition)(nil),            // 21: bordergw.v1.Transition
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	(*BorderGateway)(nil),         // 23: bordergw.v1.BorderGateway
+	(*CustomerGateway)(nil),       // 24: bordergw.v1.CustomerGateway
+	(*VPNConnection)(nil),         // 25: bordergw.v1.VPNConnection
+	(*VPNTunnel)(nil),             // 26: bordergw.v1.VPNTunnel
+	(*Finding)(nil),               // 27: bordergw.v1.Finding
+	(*VPNTunnelStatus)(nil),       // 28: bordergw.v1.VPNTunnelStatus
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*Counters)(nil),              // 30: bordergw.v1.Counters
+	(*ChangeRequest)(nil),         // 31: bordergw.v1.ChangeRequest
+	(*DrainRequest)(nil),          // 32: bordergw.v1.DrainRequest
+	(*WatchLogRequest)(nil),       // 33: bordergw.v1.WatchLogRequest
+	(*ChangeResponse)(nil),        // 34: bordergw.v1.ChangeResponse
+	(*DrainProgress)(nil),         // 35: bordergw.v1.DrainProgress
+	(*LogEntry)(nil),              // 36: bordergw.v1.LogEntry
+	(*VPNConnectionStatus)(nil),   // 37: bordergw.v1.VPNConnectionStatus
 }
 var file_api_v1_session_proto_depIdxs = []int32{
 	2,  // 0: bordergw.v1.ConnectRequest.hello:type_name -> bordergw.v1.Hello
@@ -1539,39 +1948,49 @@ var file_api_v1_session_proto_depIdxs = []int32{
 	7,  // 2: bordergw.v1.ConnectRequest.status:type_name -> bordergw.v1.StatusReport
 	9,  // 3: bordergw.v1.ConnectRequest.counters:type_name -> bordergw.v1.CountersReport
 	11, // 4: bordergw.v1.ConnectRequest.heartbeat:type_name -> bordergw.v1.Heartbeat
-	4,  // 5: bordergw.v1.ConnectResponse.welcome:type_name -> bordergw.v1.Welcome
-	5,  // 6: bordergw.v1.ConnectResponse.snapshot:type_name -> bordergw.v1.Snapshot
-	11, // 7: bordergw.v1.ConnectResponse.heartbeat:type_name -> bordergw.v1.Heartbeat
-	3,  // 8: bordergw.v1.Hello.capabilities:type_name -> bordergw.v1.HostCapabilities
-	18, // 9: bordergw.v1.Welcome.lease:type_name -> google.protobuf.Duration
-	18, // 10: bordergw.v1.Welcome.heartbeat:type_name -> google.protobuf.Duration
-	18, // 11: bordergw.v1.Welcome.counters:type_name -> google.protobuf.Duration
-	19, // 12: bordergw.v1.Snapshot.border_gateways:type_name -> bordergw.v1.BorderGateway
-	20, // 13: bordergw.v1.Snapshot.customer_gateways:type_name -> bordergw.v1.CustomerGateway
-	21, // 14: bordergw.v1.Snapshot.connections:type_name -> bordergw.v1.VPNConnection
-	22, // 15: bordergw.v1.Snapshot.tunnels:type_name -> bordergw.v1.VPNTunnel
-	23, // 16: bordergw.v1.SnapshotAnswer.findings:type_name -> bordergw.v1.Finding
-	8,  // 17: bordergw.v1.StatusReport.tunnels:type_name -> bordergw.v1.TunnelReport
-	24, // 18: bordergw.v1.TunnelReport.status:type_name -> bordergw.v1.VPNTunnelStatus
-	25, // 19: bordergw.v1.CountersReport.time:type_name -> google.protobuf.Timestamp
-	10, // 20: bordergw.v1.CountersReport.tunnels:type_name -> bordergw.v1.TunnelCounters
-	26, // 21: bordergw.v1.TunnelCounters.counters:type_name -> bordergw.v1.Counters
-	3,  // 22: bordergw.v1.HostRecord.capabilities:type_name -> bordergw.v1.HostCapabilities
-	25, // 23: bordergw.v1.HostRecord.registered:type_name -> google.protobuf.Timestamp
-	25, // 24: bordergw.v1.HostPresence.since:type_name -> google.protobuf.Timestamp
-	25, // 25: bordergw.v1.HostSilence.since:type_name -> google.protobuf.Timestamp
-	23, // 26: bordergw.v1.AppliedSnapshot.findings:type_name -> bordergw.v1.Finding
-	25, // 27: bordergw.v1.AppliedSnapshot.time:type_name -> google.protobuf.Timestamp
-	27, // 28: bordergw.v1.AvailabilityRecord.status:type_name -> bordergw.v1.VPNConnectionStatus
-	17, // 29: bordergw.v1.AvailabilityRecord.history:type_name -> bordergw.v1.Transition
-	25, // 30: bordergw.v1.Transition.time:type_name -> google.protobuf.Timestamp
-	0,  // 31: bordergw.v1.SessionService.Connect:input_type -> bordergw.v1.ConnectRequest
-	1,  // 32: bordergw.v1.SessionService.Connect:output_type -> bordergw.v1.ConnectResponse
-	32, // [32:33] is the sub-list for method output_type
-	31, // [31:32] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	13, // 5: bordergw.v1.ConnectRequest.reply:type_name -> bordergw.v1.AgentReply
+	4,  // 6: bordergw.v1.ConnectResponse.welcome:type_name -> bordergw.v1.Welcome
+	5,  // 7: bordergw.v1.ConnectResponse.snapshot:type_name -> bordergw.v1.Snapshot
+	11, // 8: bordergw.v1.ConnectResponse.heartbeat:type_name -> bordergw.v1.Heartbeat
+	12, // 9: bordergw.v1.ConnectResponse.call:type_name -> bordergw.v1.AgentCall
+	3,  // 10: bordergw.v1.Hello.capabilities:type_name -> bordergw.v1.HostCapabilities
+	22, // 11: bordergw.v1.Welcome.lease:type_name -> google.protobuf.Duration
+	22, // 12: bordergw.v1.Welcome.heartbeat:type_name -> google.protobuf.Duration
+	22, // 13: bordergw.v1.Welcome.counters:type_name -> google.protobuf.Duration
+	23, // 14: bordergw.v1.Snapshot.border_gateways:type_name -> bordergw.v1.BorderGateway
+	24, // 15: bordergw.v1.Snapshot.customer_gateways:type_name -> bordergw.v1.CustomerGateway
+	25, // 16: bordergw.v1.Snapshot.connections:type_name -> bordergw.v1.VPNConnection
+	26, // 17: bordergw.v1.Snapshot.tunnels:type_name -> bordergw.v1.VPNTunnel
+	27, // 18: bordergw.v1.SnapshotAnswer.findings:type_name -> bordergw.v1.Finding
+	8,  // 19: bordergw.v1.StatusReport.tunnels:type_name -> bordergw.v1.TunnelReport
+	28, // 20: bordergw.v1.TunnelReport.status:type_name -> bordergw.v1.VPNTunnelStatus
+	29, // 21: bordergw.v1.CountersReport.time:type_name -> google.protobuf.Timestamp
+	10, // 22: bordergw.v1.CountersReport.tunnels:type_name -> bordergw.v1.TunnelCounters
+	30, // 23: bordergw.v1.TunnelCounters.counters:type_name -> bordergw.v1.Counters
+	31, // 24: bordergw.v1.AgentCall.change:type_name -> bordergw.v1.ChangeRequest
+	32, // 25: bordergw.v1.AgentCall.drain:type_name -> bordergw.v1.DrainRequest
+	33, // 26: bordergw.v1.AgentCall.watch_log:type_name -> bordergw.v1.WatchLogRequest
+	34, // 27: bordergw.v1.AgentReply.changed:type_name -> bordergw.v1.ChangeResponse
+	35, // 28: bordergw.v1.AgentReply.progress:type_name -> bordergw.v1.DrainProgress
+	36, // 29: bordergw.v1.AgentReply.log:type_name -> bordergw.v1.LogEntry
+	14, // 30: bordergw.v1.AgentReply.end:type_name -> bordergw.v1.CallEnd
+	12, // 31: bordergw.v1.HostCall.call:type_name -> bordergw.v1.AgentCall
+	3,  // 32: bordergw.v1.HostRecord.capabilities:type_name -> bordergw.v1.HostCapabilities
+	29, // 33: bordergw.v1.HostRecord.registered:type_name -> google.protobuf.Timestamp
+	29, // 34: bordergw.v1.HostPresence.since:type_name -> google.protobuf.Timestamp
+	29, // 35: bordergw.v1.HostSilence.since:type_name -> google.protobuf.Timestamp
+	27, // 36: bordergw.v1.AppliedSnapshot.findings:type_name -> bordergw.v1.Finding
+	29, // 37: bordergw.v1.AppliedSnapshot.time:type_name -> google.protobuf.Timestamp
+	37, // 38: bordergw.v1.AvailabilityRecord.status:type_name -> bordergw.v1.VPNConnectionStatus
+	21, // 39: bordergw.v1.AvailabilityRecord.history:type_name -> bordergw.v1.Transition
+	29, // 40: bordergw.v1.Transition.time:type_name -> google.protobuf.Timestamp
+	0,  // 41: bordergw.v1.SessionService.Connect:input_type -> bordergw.v1.ConnectRequest
+	1,  // 42: bordergw.v1.SessionService.Connect:output_type -> bordergw.v1.ConnectResponse
+	42, // [42:43] is the sub-list for method output_type
+	41, // [41:42] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_session_proto_init() }
@@ -1588,11 +2007,18 @@ func file_api_v1_session_proto_init() {
 		(*ConnectRequest_Status)(nil),
 		(*ConnectRequest_Counters)(nil),
 		(*ConnectRequest_Heartbeat)(nil),
+		(*ConnectRequest_Reply)(nil),
 	}
 	file_api_v1_session_proto_msgTypes[1].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
 		(*ConnectResponse_Snapshot)(nil),
 		(*ConnectResponse_Heartbeat)(nil),
+		(*ConnectResponse_Call)(nil),
+	}
+	file_api_v1_session_proto_msgTypes[12].OneofWrappers = []any{
+		(*AgentCall_Change)(nil),
+		(*AgentCall_Drain)(nil),
+		(*AgentCall_WatchLog)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1600,7 +2026,7 @@ func file_api_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_v1_session_proto_rawDesc), len(file_api_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,12 +35,15 @@ type Stored struct {
 	// Instead of a resource: something that only one of them may have.
 	Claim *Claim `protobuf:"bytes,4,opt,name=claim,proto3" json:"claim,omitempty"`
 	// Instead of a resource: what controllers know of hosts, tunnels and connections.
-	Host          *HostRecord         `protobuf:"bytes,10,opt,name=host,proto3" json:"host,omitempty"`
-	Presence      *HostPresence       `protobuf:"bytes,11,opt,name=presence,proto3" json:"presence,omitempty"`
-	Silence       *HostSilence        `protobuf:"bytes,12,opt,name=silence,proto3" json:"silence,omitempty"`
-	Applied       *AppliedSnapshot    `protobuf:"bytes,13,opt,name=applied,proto3" json:"applied,omitempty"`
-	TunnelStatus  *VPNTunnelStatus    `protobuf:"bytes,14,opt,name=tunnel_status,json=tunnelStatus,proto3" json:"tunnel_status,omitempty"`
-	Availability  *AvailabilityRecord `protobuf:"bytes,15,opt,name=availability,proto3" json:"availability,omitempty"`
+	Host         *HostRecord         `protobuf:"bytes,10,opt,name=host,proto3" json:"host,omitempty"`
+	Presence     *HostPresence       `protobuf:"bytes,11,opt,name=presence,proto3" json:"presence,omitempty"`
+	Silence      *HostSilence        `protobuf:"bytes,12,opt,name=silence,proto3" json:"silence,omitempty"`
+	Applied      *AppliedSnapshot    `protobuf:"bytes,13,opt,name=applied,proto3" json:"applied,omitempty"`
+	TunnelStatus *VPNTunnelStatus    `protobuf:"bytes,14,opt,name=tunnel_status,json=tunnelStatus,proto3" json:"tunnel_status,omitempty"`
+	Availability *AvailabilityRecord `protobuf:"bytes,15,opt,name=availability,proto3" json:"availability,omitempty"`
+	// Instead of a resource, for moments: what operators ask of agents, and the replies.
+	Call          *HostCall   `protobuf:"bytes,16,opt,name=call,proto3" json:"call,omitempty"`
+	Reply         *AgentReply `protobuf:"bytes,17,opt,name=reply,proto3" json:"reply,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +144,20 @@ func (x *Stored) GetTunnelStatus() *VPNTunnelStatus {
 func (x *Stored) GetAvailability() *AvailabilityRecord {
 	if x != nil {
 		return x.Availability
+	}
+	return nil
+}
+
+func (x *Stored) GetCall() *HostCall {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *Stored) GetReply() *AgentReply {
+	if x != nil {
+		return x.Reply
 	}
 	return nil
 }
@@ -313,7 +330,7 @@ var File_api_v1_stored_proto protoreflect.FileDescriptor
 
 const file_api_v1_stored_proto_rawDesc = "" +
 	"\n" +
-	"\x13api/v1/stored.proto\x12\vbordergw.v1\x1a\x17api/v1/controller.proto\x1a\x14api/v1/session.proto\x1a\x13api/v1/status.proto\"\x99\x04\n" +
+	"\x13api/v1/stored.proto\x12\vbordergw.v1\x1a\x17api/v1/controller.proto\x1a\x14api/v1/session.proto\x1a\x13api/v1/status.proto\"\xf3\x04\n" +
 	"\x06Stored\x121\n" +
 	"\bresource\x18\x01 \x01(\v2\x15.bordergw.v1.ResourceR\bresource\x123\n" +
 	"\asecrets\x18\x02 \x03(\v2\x19.bordergw.v1.StoredSecretR\asecrets\x12%\n" +
@@ -325,7 +342,9 @@ const file_api_v1_stored_proto_rawDesc = "" +
 	"\asilence\x18\f \x01(\v2\x18.bordergw.v1.HostSilenceR\asilence\x126\n" +
 	"\aapplied\x18\r \x01(\v2\x1c.bordergw.v1.AppliedSnapshotR\aapplied\x12A\n" +
 	"\rtunnel_status\x18\x0e \x01(\v2\x1c.bordergw.v1.VPNTunnelStatusR\ftunnelStatus\x12C\n" +
-	"\favailability\x18\x0f \x01(\v2\x1f.bordergw.v1.AvailabilityRecordR\favailability\"K\n" +
+	"\favailability\x18\x0f \x01(\v2\x1f.bordergw.v1.AvailabilityRecordR\favailability\x12)\n" +
+	"\x04call\x18\x10 \x01(\v2\x15.bordergw.v1.HostCallR\x04call\x12-\n" +
+	"\x05reply\x18\x11 \x01(\v2\x17.bordergw.v1.AgentReplyR\x05reply\"K\n" +
 	"\fStoredSecret\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x10\n" +
@@ -361,7 +380,9 @@ var file_api_v1_stored_proto_goTypes = []any{
 	(*AppliedSnapshot)(nil),    // 8: bordergw.v1.AppliedSnapshot
 	(*VPNTunnelStatus)(nil),    // 9: bordergw.v1.VPNTunnelStatus
 	(*AvailabilityRecord)(nil), // 10: bordergw.v1.AvailabilityRecord
-	(*AuditEntry)(nil),         // 11: bordergw.v1.AuditEntry
+	(*HostCall)(nil),           // 11: bordergw.v1.HostCall
+	(*AgentReply)(nil),         // 12: bordergw.v1.AgentReply
+	(*AuditEntry)(nil),         // 13: bordergw.v1.AuditEntry
 }
 var file_api_v1_stored_proto_depIdxs = []int32{
 	4,  // 0: bordergw.v1.Stored.resource:type_name -> bordergw.v1.Resource
@@ -373,12 +394,14 @@ var file_api_v1_stored_proto_depIdxs = []int32{
 	8,  // 6: bordergw.v1.Stored.applied:type_name -> bordergw.v1.AppliedSnapshot
 	9,  // 7: bordergw.v1.Stored.tunnel_status:type_name -> bordergw.v1.VPNTunnelStatus
 	10, // 8: bordergw.v1.Stored.availability:type_name -> bordergw.v1.AvailabilityRecord
-	11, // 9: bordergw.v1.StoredAudit.entries:type_name -> bordergw.v1.AuditEntry
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 9: bordergw.v1.Stored.call:type_name -> bordergw.v1.HostCall
+	12, // 10: bordergw.v1.Stored.reply:type_name -> bordergw.v1.AgentReply
+	13, // 11: bordergw.v1.StoredAudit.entries:type_name -> bordergw.v1.AuditEntry
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_api_v1_stored_proto_init() }

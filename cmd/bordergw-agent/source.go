@@ -55,7 +55,26 @@ func newSource(ctx context.Context, c *apiv1.AgentConfig, host plan.Host, keys *
 		Admit:        apiv1.AdmitOptions{Owns: config.Owns(c), Underlay: c.GetUnderlay().GetInterface()},
 		Capabilities: around.capabilities,
 		Published:    func() (*status.View, <-chan struct{}) { return around.agent().Published() },
+		Operations:   operations{around.agent},
 	})
+}
+
+// operations is what operators may ask of the agent through a controller.
+type operations struct{ agent func() *agent.Agent }
+
+// Change implements remote.Operations.
+func (o operations) Change(by string, req *apiv1.ChangeRequest) (*apiv1.ChangeResponse, error) {
+	return o.agent().Local().Change(by, req)
+}
+
+// Drain implements remote.Operations.
+func (o operations) Drain(ctx context.Context, by string, req *apiv1.DrainRequest, send func(*apiv1.DrainProgress) error) error {
+	return o.agent().Local().Drain(ctx, by, req, send)
+}
+
+// WatchLog implements remote.Operations.
+func (o operations) WatchLog(ctx context.Context, req *apiv1.WatchLogRequest, send func(*apiv1.LogEntry) error) error {
+	return o.agent().WatchLog(ctx, req, send)
 }
 
 func files(c *apiv1.ControllerSourceConfig) remote.Files {

@@ -95,8 +95,25 @@ contexts:
 
 	changed := strings.Replace(manifests, "psk: {file: psk}", "psk: another-key-for-it\n  mtu: 1400", 1)
 	changed = strings.Replace(changed, "name: idc\n", "name: idc\nmetadata: {displayName: Data centre}\n", 1)
+	code, out = bordergwctl("plan", "-f", write("planned.yaml", changed))
+	want := `All hosts
+
+~ VPNTunnel/shop-idc-1
+  CHANGED              impact rekey  touches shop-idc-1
+  spec.psk  value      rekey         psk changed
+  spec.mtu  - -> 1400  none
+
+~ CustomerGateway/idc
+  CHANGED                                 impact none
+  metadata.displayName  - -> Data centre  none
+
+Impact at most: rekey
+`
+	if diff := cmp.Diff(want, out); diff != "" || code != 0 {
+		t.Errorf("%d (-want +got):\n%s", code, diff)
+	}
 	code, out = bordergwctl("apply", "-f", write("all.yaml", changed))
-	want := `VPNTunnel/shop-idc-1 changed
+	want = `VPNTunnel/shop-idc-1 changed
   + spec.mtu: 1400
   ~ spec.psk: replaced
 VPNTunnel/shop-idc-2 unchanged
@@ -112,6 +129,11 @@ GatewayHost/gw-b unchanged
 	}
 	wrong := write("wrong.yaml", strings.Replace(manifests, "172.16.0.0/16", "172.16.0.1/16", 1))
 	check(1, wrong+":19: BorderGateway/shop: spec.staticRoutes[0].prefix: has bits set behind the prefix length: the prefix is 172.16.0.0/16\nerror: refused", "apply", "-f", wrong)
+	check(1, wrong+":19: BorderGateway/shop: spec.staticRoutes[0].prefix: has bits set", "plan", "-f", wrong)
+	check(1, "error: the manifests would be refused", "plan", "-f", write("unknown.yaml", "kind: BorderGateway\nname: x\nspec: {color: red}\n"))
+	check(0, "nothing would change", "plan", "-f", all)
+	check(2, "name a folder or file with -f", "plan")
+	check(1, "viewer/bob may not call", "plan", "--context", "viewer", "-f", all)
 	check(1, "there is no such field", "apply", "-f", write("wrong.yaml", "kind: BorderGateway\nname: x\nspec: {color: red}\n"))
 	check(2, "name a folder or file with -f", "apply")
 	check(1, "viewer/bob may not call", "apply", "--context", "viewer", "-f", all)

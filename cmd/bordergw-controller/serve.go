@@ -27,6 +27,7 @@ import (
 	"github.com/bordergw/bordergw/controller/hosts"
 	"github.com/bordergw/bordergw/controller/metrics"
 	"github.com/bordergw/bordergw/controller/model"
+	"github.com/bordergw/bordergw/controller/relay"
 	"github.com/bordergw/bordergw/controller/resource"
 	"github.com/bordergw/bordergw/controller/store"
 	"github.com/bordergw/bordergw/controller/vault"
@@ -120,6 +121,7 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	mux := http.NewServeMux()
 	(&api.Resources{Service: resources, Log: log}).Register(mux)
 	mux.Handle(apiv1connect.NewFleetServiceHandler(&events.Service{Store: st}, api.HandlerOptions(readers(apiv1connect.FleetServiceName), log)...))
+	mux.Handle(apiv1connect.NewHostServiceHandler(&relay.Service{Relay: &relay.Relay{Store: st, Log: log}}, api.HandlerOptions(relay.Rules, log)...))
 	mux.Handle(apiv1connect.NewSessionServiceHandler(sessions, api.HandlerOptions(agents(apiv1connect.SessionServiceName), log)...))
 	handler := access.Authenticate(mux, c.GetAccess().GetTrustDomain(), f.tokens)
 

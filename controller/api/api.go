@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/bordergw/bordergw/api/impact"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/api/v1/apiv1connect"
 	"github.com/bordergw/bordergw/controller/access"
@@ -116,11 +117,9 @@ func list[T model.Object](ctx context.Context, h *Resources, req listing) ([]T, 
 
 // Apply implements the ResourceService.
 func (h *Resources) Apply(ctx context.Context, req *apiv1.ApplyRequest) (*apiv1.ApplyResponse, error) {
-	objects := make([]model.Object, len(req.GetResources()))
-	for i, r := range req.GetResources() {
-		if objects[i] = model.Unwrap(r); objects[i] == nil {
-			return nil, invalid(index("resources", i), "is required: one resource")
-		}
+	objects, err := unwrapAll(req.GetResources())
+	if err != nil {
+		return nil, err
 	}
 	results, warnings, err := h.Service.Apply(ctx, h.asked(ctx, req.GetDryRun()), objects)
 	if err != nil {
@@ -131,6 +130,33 @@ func (h *Resources) Apply(ctx context.Context, req *apiv1.ApplyRequest) (*apiv1.
 		resp.Results = append(resp.Results, &apiv1.ApplyResult{Action: r.Action, Before: wrap(r.Before), After: wrap(r.After), Secrets: r.Secrets})
 	}
 	return resp, nil
+}
+
+// Plan implements the ResourceService.
+func (h *Resources) Plan(ctx context.Context, req *apiv1.PlanResourcesRequest) (*apiv1.PlanResponse, error) {
+	objects, err := unwrapAll(req.GetResources())
+	if err != nil {
+		return nil, err
+	}
+	changes, warnings, err := h.Service.Plan(ctx, objects)
+	var refusal *model.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return &apiv1.PlanResponse{Findings: refusal.Findings, Impact: apiv1.ImpactNone}, nil
+	case err != nil:
+		return nil, h.problem(err)
+	}
+	return &apiv1.PlanResponse{Accepted: true, Findings: warnings, Changes: changes, Impact: impact.Greatest(changes)}, nil
+}
+
+func unwrapAll(resources []*apiv1.Resource) ([]model.Object, error) {
+	objects := make([]model.Object, len(resources))
+	for i, r := range resources {
+		if objects[i] = model.Unwrap(r); objects[i] == nil {
+			return nil, invalid(index("resources", i), "is required: one resource")
+		}
+	}
+	return objects, nil
 }
 
 func wrap(o model.Object) *apiv1.Resource {

@@ -340,7 +340,7 @@ func TestAuditLog(t *testing.T) {
 		}
 		for _, e := range resp.GetItems() {
 			got = append(got, fmt.Sprintf("%s %s %d>%d", e.GetActor(), e.GetAction(), e.GetBefore().GetBorderGateway().GetSpec().GetAsn(), e.GetAfter().GetBorderGateway().GetSpec().GetAsn()))
-			if e.GetResourceVersion() == "" || e.GetTime() == nil || e.GetPeer() == "" {
+			if e.GetObject() != "BorderGateway/shop" || e.GetResourceVersion() == "" || e.GetTime() == nil || e.GetPeer() == "" {
 				t.Errorf("incomplete: %v", e)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -37,15 +38,19 @@ func Encode(now time.Time, entries []*apiv1.AuditEntry) (name string, value []by
 // Filter is what List shows; empty fields match everything.
 type Filter struct{ Kind, Name string }
 
-func (f Filter) match(e *apiv1.AuditEntry) bool {
-	o := model.Unwrap(e.GetAfter())
-	if o == nil {
-		o = model.Unwrap(e.GetBefore())
+func (f Filter) match(object string) bool {
+	kind, name, _ := strings.Cut(object, "/")
+	return (f.Kind == "" || f.Kind == kind) && (f.Name == "" || f.Name == name)
+}
+
+// objectOf says what an entry is about. Those of older controllers only have the resource.
+func objectOf(e *apiv1.AuditEntry) string {
+	for _, r := range []*apiv1.Resource{e.GetAfter(), e.GetBefore()} {
+		if o := model.Unwrap(r); o != nil && e.GetObject() == "" {
+			return apiv1.ObjectName(model.KindOf(o), o.GetName())
+		}
 	}
-	if o == nil {
-		return false
-	}
-	return (f.Kind == "" || f.Kind == model.KindOf(o)) && (f.Name == "" || f.Name == o.GetName())
+	return e.GetObject()
 }
 
 // scanned bounds how many transactions one List looks at, so that a filter that nothing matches does not read everything.
@@ -66,7 +71,7 @@ func List(ctx context.Context, s *store.Store, f Filter, before string, limit in
 			}
 			slices.Reverse(v.Entries)
 			for _, e := range v.Entries {
-				if f.match(e) {
+				if e.Object = objectOf(e); f.match(e.GetObject()) {
 					e.ResourceVersion = store.FormatRevision(item.Revision)
 					out = append(out, e)
 				}

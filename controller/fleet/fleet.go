@@ -28,6 +28,10 @@ const (
 	KindTunnelStatus = "tunnel-status"
 	// KindAvailability: a connection's verdict and history.
 	KindAvailability = "availability"
+	// KindCall: what an operator asks of an agent, for the moment; under a lease.
+	KindCall = "host-call"
+	// KindReply: what the agent said about it, under the same lease.
+	KindReply = "host-reply"
 )
 
 // Host is where a host's record is.
@@ -48,6 +52,14 @@ func TunnelStatusRef(tunnel string) store.Ref { return store.Ref{Kind: KindTunne
 // Availability is where a connection's verdict is.
 func Availability(connection string) store.Ref {
 	return store.Ref{Kind: KindAvailability, Name: connection}
+}
+
+// Call is where a call is.
+func Call(id string) store.Ref { return store.Ref{Kind: KindCall, Name: id} }
+
+// Reply is where the nth reply to a call is.
+func Reply(call string, n int) store.Ref {
+	return store.Ref{Kind: KindReply, Name: fmt.Sprintf("%s/%06d", call, n)}
 }
 
 // Object returns a resource of the store; nil when there is none of that type. It must not be changed.

@@ -44,7 +44,7 @@ func (c *session) register(ctx context.Context) error {
 
 // tell writes what the store does not know yet, and renews the host's lease. What fails is to be tried again.
 func (c *session) tell(ctx context.Context) error {
-	if err := c.tellAnswer(ctx); err != nil {
+	if err := errors.Join(c.tellAnswer(ctx), c.tellReplies(ctx)); err != nil {
 		return err
 	}
 	for len(c.pending) > batchSize {
@@ -126,7 +126,7 @@ func (c *session) write(ctx context.Context, names []string, appear bool) error 
 			}
 		}
 		if appear {
-			presence := &apiv1.HostPresence{Controller: c.server.opts.Name, Since: timestamppb.Now()}
+			presence := &apiv1.HostPresence{Controller: c.server.opts.Name, Since: timestamppb.Now(), Session: c.id, Protocol: c.version}
 			if rec := tx.Get(fleet.Presence(c.host)); rec != nil {
 				presence.Since = rec.Value.GetPresence().GetSince()
 			}

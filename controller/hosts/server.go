@@ -3,6 +3,7 @@ package hosts
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,7 +70,7 @@ func New(opts Options) *Server {
 }
 
 // Versions returns the versions of the protocol that this package speaks.
-func Versions() []uint32 { return []uint32{1} }
+func Versions() []uint32 { return []uint32{1, CallsSince} }
 
 var (
 	errSuperseded = errors.New("the host has begun another session")
@@ -188,8 +189,9 @@ func (s *Server) admit(ctx context.Context, hello *apiv1.Hello) (*session, error
 		return nil, registerError(err)
 	}
 	c := &session{
-		server: s, host: name, version: version, hello: hello, key: key, sealed: map[string]sealedSecret{},
+		server: s, id: rand.Text(), host: name, version: version, hello: hello, key: key, sealed: map[string]sealedSecret{},
 		log: s.opts.Log.With("host", name), pending: map[string]*apiv1.VPNTunnelStatus{},
+		calls: map[string]*relayed{},
 	}
 	if err := c.register(ctx); err != nil {
 		return nil, connect.NewError(connect.CodeUnavailable, err)

@@ -24,7 +24,9 @@ const (
 
 // session is one agent's conversation; its fields belong to run, but for counted, which Server.mu guards.
 type session struct {
-	server  *Server
+	server *Server
+	// id tells this session from all others.
+	id      string
 	host    string
 	version uint32
 	hello   *apiv1.Hello
@@ -49,6 +51,9 @@ type session struct {
 	complete bool
 	pending  map[string]*apiv1.VPNTunnelStatus
 	answer   *apiv1.SnapshotAnswer
+	// calls are those under way, replies what the agent said about them.
+	calls   map[string]*relayed
+	replies []*apiv1.AgentReply
 }
 
 // run speaks and listens until ctx ends or the agent is no longer heard of.
@@ -83,8 +88,12 @@ func (c *session) run(ctx context.Context, messages <-chan *apiv1.ConnectRequest
 			}
 			continue
 		case <-changes.Wake():
-			if changed, all := changes.Take(); all || c.concerns(changed) {
+			changed, all := changes.Take()
+			if all || c.concerns(changed) {
 				settle.Reset(coalesce)
+			}
+			if err := c.relay(changed, all); err != nil {
+				return err
 			}
 			continue
 		case <-settle.C:
@@ -132,6 +141,8 @@ func (c *session) hear(m *apiv1.ConnectRequest) {
 		}
 	case m.GetCounters() != nil:
 		c.server.count(c, m.GetCounters())
+	case m.GetReply() != nil:
+		c.replies = append(c.replies, m.GetReply())
 	}
 }
 

@@ -113,7 +113,7 @@ func TestRefusedSessions(t *testing.T) {
 			`host: the certificate is that of host "gw-b", the agent says that it is "gw-a"`},
 		{"address of another host", "gw-b", func(h *apiv1.Hello) { h.Addresses = []string{"198.51.100.1"} }, connect.CodeFailedPrecondition, "198.51.100.1"},
 		{"newer agent", "gw-b", func(h *apiv1.Hello) { h.Versions = []uint32{8, 9} }, connect.CodeFailedPrecondition,
-			"versions: the agent speaks versions [8 9] of the protocol, this controller [1]"},
+			"versions: the agent speaks versions [8 9] of the protocol, this controller [1 2]"},
 		{"no key", "gw-b", func(h *apiv1.Hello) { h.PublicKey = nil }, connect.CodeInvalidArgument, "publicKey: "},
 		{"key of nonsense", "gw-b", func(h *apiv1.Hello) { h.PublicKey = []byte{1, 2, 3} }, connect.CodeInvalidArgument, "publicKey: "},
 	} {
@@ -154,6 +154,9 @@ func TestVersions(t *testing.T) {
 	c.apply(&apiv1.GatewayHost{Name: "gw-b", Spec: &apiv1.GatewayHostSpec{Addresses: []string{"198.51.100.2"}}})
 	c.apply(shop()...)
 	a := w.agent("gw-b", "", "198.51.100.2", c)
+	a.stop()
+	a.options.Versions = []uint32{1}
+	a.start()
 	a.next(func(s *apiv1.Set) bool { return len(s.Tunnels) == 1 })
 	c.until("the report", func(r store.Reader) bool { return r.Get(fleet.TunnelStatusRef("shop-2")) != nil }, func() string { return "" })
 }

@@ -207,6 +207,8 @@ type agent struct {
 	source  *remote.Source
 	options remote.Options
 	stop    func()
+	// operations is what operators ask of it.
+	operations *operations
 
 	mu    sync.Mutex
 	set   *apiv1.Set
@@ -225,7 +227,7 @@ func (w *world) agent(name, zone, address string, controllers ...*controller) *a
 		w.t.Fatal(err)
 	}
 	a := &agent{t: w.t, name: name, address: address, sets: make(chan *apiv1.Set, 100), view: &status.View{Host: &apiv1.GetHostResponse{}},
-		newer: make(chan struct{}), down: map[string]bool{}}
+		newer: make(chan struct{}), down: map[string]bool{}, operations: newOperations()}
 	dial := remote.DialTLS(w.ca.issue(name))
 	a.options = remote.Options{
 		Dial: func(ctx context.Context, endpoint string) (remote.Stream, error) {
@@ -239,7 +241,7 @@ func (w *world) agent(name, zone, address string, controllers ...*controller) *a
 		Capabilities: func() *apiv1.HostCapabilities { return &apiv1.HostCapabilities{AgentVersion: "test"} },
 		Admit:        apiv1.AdmitOptions{Owns: func(x netip.Addr) bool { return x.String() == address }},
 		MLKEM:        func() apiv1.Capability { return apiv1.CapabilityUnknown },
-		Published:    a.published, Log: storetest.Log(w.t).With("agent", name), Patience: time.Hour,
+		Published:    a.published, Operations: a.operations, Log: storetest.Log(w.t).With("agent", name), Patience: time.Hour,
 	}
 	for _, c := range controllers {
 		a.options.Endpoints = append(a.options.Endpoints, c.addr)

@@ -39,6 +39,10 @@ type step struct {
 	secrets []string
 }
 
+func (s *Service) newChange(tx *store.Tx, now *timestamppb.Timestamp, reserve *reservation) *change {
+	return &change{Service: s, tx: tx, now: now, reserve: reserve, unfilled: map[string]bool{}}
+}
+
 // write runs fn and the checks in one transaction.
 func (s *Service) write(ctx context.Context, w Write, fn func(*change) error) ([]Result, []*apiv1.Finding, error) {
 	now := timestamppb.New(s.Now().UTC().Truncate(time.Second))
@@ -48,7 +52,7 @@ func (s *Service) write(ctx context.Context, w Write, fn func(*change) error) ([
 	var warnings []*apiv1.Finding
 	attempt := func(tx *store.Tx) error {
 		reserve.release()
-		c := &change{Service: s, tx: tx, now: now, reserve: reserve, unfilled: map[string]bool{}}
+		c := s.newChange(tx, now, reserve)
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -100,7 +104,7 @@ func (c *change) record(actor Actor) error {
 	for _, st := range c.steps {
 		if st.action != Unchanged {
 			entries = append(entries, &apiv1.AuditEntry{
-				Time: c.now, Actor: actor.Name, Peer: actor.Peer, Action: st.action,
+				Time: c.now, Actor: actor.Name, Peer: actor.Peer, Action: st.action, Object: apiv1.ObjectName(st.ref.Kind, st.ref.Name),
 				Before: st.before.GetResource(), After: st.after.GetResource(), Secrets: st.secrets,
 			})
 		}

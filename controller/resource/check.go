@@ -67,7 +67,8 @@ func (c *change) check() ([]*apiv1.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.add(model.ErrPrecondition, apiv1.AdmitChange(old, new)...)
+	down := func(name string) bool { return c.locallyDown(old.Tunnels[name]) }
+	v.add(model.ErrPrecondition, apiv1.AdmitChange(old.WithDown(down), new)...)
 	if deleting && len(v.refused) > 0 {
 		return v.result()
 	}

@@ -27,6 +27,17 @@ func (s *Store) Grant(ctx context.Context, d time.Duration) (Lease, error) {
 	return Lease(resp.ID), nil
 }
 
+// Revoke ends a lease at once; its records vanish. A lease that has ended is no error.
+func (s *Store) Revoke(ctx context.Context, l Lease) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := s.client.Revoke(ctx, clientv3.LeaseID(l))
+	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return fmt.Errorf("revoke: %w", unavailable(err))
+	}
+	return nil
+}
+
 // Renew begins the time of a lease anew.
 func (s *Store) Renew(ctx context.Context, l Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

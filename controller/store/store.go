@@ -256,6 +256,8 @@ func (s *Store) commit(ctx context.Context, b batch) (int64, bool, error) {
 			ErrTooLarge, len(b.conditions), len(b.writes))
 	case errors.Is(err, rpctypes.ErrRequestTooLarge):
 		return 0, false, fmt.Errorf("%w: write less at a time, or raise --max-request-bytes of etcd", ErrTooLarge)
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		return 0, false, ErrLeaseEnded
 	case err != nil:
 		return 0, false, unavailable(err)
 	case resp.Succeeded:

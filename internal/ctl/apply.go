@@ -51,9 +51,24 @@ type documents struct {
 	positions manifest.Positions
 }
 
+// readDocuments reads files of which every document is good.
 func (s *session) readDocuments(paths []string, stdin io.Reader) (*documents, error) {
+	docs, findings, err := s.decode(paths, stdin)
+	switch {
+	case err != nil:
+		return nil, err
+	case apiv1.Refused(findings):
+		return nil, s.printFindings(findings)
+	case len(docs.objects) == 0:
+		return nil, failure{errors.New("there is no resource in the files")}
+	}
+	return docs, nil
+}
+
+// decode reads files and says what is wrong with them.
+func (s *session) decode(paths []string, stdin io.Reader) (*documents, []*apiv1.Finding, error) {
 	if len(paths) == 0 {
-		return nil, errors.New("name a folder or file with -f")
+		return nil, nil, errors.New("name a folder or file with -f")
 	}
 	docs := &documents{}
 	var findings []*apiv1.Finding
@@ -66,7 +81,7 @@ func (s *session) readDocuments(paths []string, stdin io.Reader) (*documents, er
 			files, err = readManifests([]string{path})
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, f := range files {
 			objects, found, _ := manifest.Decode(f.GetName(), f.GetContent(), &docs.positions)
@@ -83,13 +98,16 @@ func (s *session) readDocuments(paths []string, stdin io.Reader) (*documents, er
 			}
 		}
 	}
-	if apiv1.Refused(findings) {
-		return nil, s.printFindings(findings)
+	return docs, findings, nil
+}
+
+// resources are the documents as a request has them.
+func (d *documents) resources() []*apiv1.Resource {
+	out := make([]*apiv1.Resource, len(d.objects))
+	for i, o := range d.objects {
+		out[i] = wrapped(o)
 	}
-	if len(docs.objects) == 0 {
-		return nil, failure{errors.New("there is no resource in the files")}
-	}
-	return docs, nil
+	return out
 }
 
 func (s *session) printFindings(findings []*apiv1.Finding) error {
@@ -160,11 +178,7 @@ func (s *session) apply(ctx context.Context, docs *documents, dryRun bool) error
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	req := &apiv1.ApplyRequest{DryRun: dryRun}
-	for _, o := range docs.objects {
-		req.Resources = append(req.Resources, wrapped(o))
-	}
-	resp, err := c.Apply(ctx, req)
+	resp, err := c.Apply(ctx, &apiv1.ApplyRequest{DryRun: dryRun, Resources: docs.resources()})
 	if err != nil {
 		var e *connect.Error
 		if errors.As(err, &e) && len(refusal(e)) > 0 {

@@ -22,6 +22,8 @@ const ContextVariable = "BORDERGW_CONTEXT"
 // central is a controller.
 type central struct {
 	apiv1connect.ResourceServiceClient
+	hosts apiv1connect.HostServiceClient
+	fleet apiv1connect.FleetServiceClient
 	close func()
 }
 
@@ -41,11 +43,15 @@ func (s *session) central() (*central, error) {
 	if c == nil || err != nil {
 		return nil, err
 	}
-	client, closeAll, err := c.Client()
+	client, err := c.HTTP()
 	if err != nil {
 		return nil, failure{fmt.Errorf("context %s: %w", c.Name, err)}
 	}
-	return &central{client, closeAll}, nil
+	return &central{
+		ResourceServiceClient: apiv1connect.NewResourceServiceClient(client, c.Server, connect.WithSendGzip()),
+		hosts:                 apiv1connect.NewHostServiceClient(client, c.Server), fleet: apiv1connect.NewFleetServiceClient(client, c.Server),
+		close: client.CloseIdleConnections,
+	}, nil
 }
 
 func (s *session) findContext() (*contexts.Context, error) {
@@ -103,8 +109,10 @@ func told(err error) error {
 		}
 		return failure{fmt.Errorf("refused:\n%s", strings.Join(lines, "\n"))}
 	}
-	switch e.Code() {
-	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeUnauthenticated, connect.CodePermissionDenied:
+	code, answered := e.Code(), connect.IsWireError(e)
+	switch {
+	case code == connect.CodeUnauthenticated, code == connect.CodePermissionDenied,
+		!answered && (code == connect.CodeUnavailable || code == connect.CodeDeadlineExceeded):
 		return failure{fmt.Errorf("controller: %w", e)}
 	}
 	return failure{errors.New(e.Message())}

@@ -48,6 +48,7 @@ func (s *session) enableCommand() *cobra.Command {
 			RunE: func(c *cobra.Command, args []string) error {
 				return s.change(c.Context(), target{host: strings.Join(args, "")}, apiv1.ActionEnable, false)
 			},
+			ValidArgsFunction: s.hostNames(),
 		},
 	)
 	return enable
@@ -69,8 +70,22 @@ func what(command string, resources ...string) func(*cobra.Command, []string) er
 
 func (s *session) tunnelNames() cobra.CompletionFunc {
 	return oneName(func(ctx context.Context) []cobra.Completion {
-		return complete(ctx, s, (*Fleet).Tunnels, (*apiv1.VPNTunnel).GetName, nil)
+		return names(ctx, s, apiv1.KindVPNTunnel, (*Fleet).Tunnels, (*apiv1.VPNTunnel).GetName)
 	})
+}
+
+func (s *session) hostNames() cobra.CompletionFunc {
+	return oneName(func(ctx context.Context) []cobra.Completion {
+		return names(ctx, s, apiv1.KindGatewayHost, (*Fleet).Hosts, (*apiv1.GetHostResponse).GetHost)
+	})
+}
+
+// names proposes those of a kind, of a controller or of agents, whichever is asked.
+func names[T any](ctx context.Context, s *session, kind string, fetch func(*Fleet, context.Context) ([]T, []Silence), name func(T) string) []cobra.Completion {
+	if central, err := s.central(); central != nil || err != nil {
+		return s.completeFrom(ctx, central, kind, nil)
+	}
+	return complete(ctx, s, fetch, name, nil)
 }
 
 // target is what is to be changed: a tunnel, or a host by name; without a name the only one that was asked.
@@ -82,7 +97,7 @@ type hostFacts struct {
 	tunnels []*apiv1.VPNTunnel
 }
 
-// owner finds the agent of a target, and which tunnels of other agents are up. Agents that do not answer are told on stderr.
+// owner finds the agent of a target, and which connections have tunnels in service at other agents. Agents that do not answer are told on stderr.
 func (s *session) owner(ctx context.Context, f *Fleet, t target) (agent, []string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -130,18 +145,26 @@ func (t target) ownedBy(f hostFacts, asked int) bool {
 	return slices.ContainsFunc(f.tunnels, func(x *apiv1.VPNTunnel) bool { return x.GetName() == t.tunnel })
 }
 
-// inService are the tunnels that are up and that nobody is taking down.
+// inService are the connections with a tunnel that is up and that nobody is taking down.
 func (f hostFacts) inService() []string {
 	var out []string
 	for _, t := range f.tunnels {
 		if t.GetStatus().GetRunning() == apiv1.RunningUp && t.GetStatus().GetLocal() == nil {
-			out = append(out, t.GetName())
+			out = append(out, t.GetSpec().GetConnection())
 		}
 	}
 	return out
 }
 
 func (s *session) change(ctx context.Context, t target, action string, force bool) error {
+	central, err := s.central()
+	if err != nil {
+		return err
+	}
+	if central != nil {
+		defer central.close()
+		return s.changeAt(ctx, central, t, action, force)
+	}
 	fleet := Dial(s.sockets)
 	defer fleet.Close()
 	owner, elsewhere, err := s.owner(ctx, fleet, t)
@@ -150,10 +173,14 @@ func (s *session) change(ctx context.Context, t target, action string, force boo
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	resp, err := owner.api.Change(ctx, &apiv1.ChangeRequest{Tunnel: t.tunnel, Action: action, Force: force, UpElsewhere: elsewhere})
+	resp, err := owner.api.Change(ctx, &apiv1.ChangeRequest{Tunnel: t.tunnel, Action: action, Force: force, ConnectionsUpElsewhere: elsewhere})
 	if err != nil {
 		return failure{explained(err)}
 	}
+	return s.showChange(resp)
+}
+
+func (s *session) showChange(resp *apiv1.ChangeResponse) error {
 	for _, note := range resp.GetNotes() {
 		fmt.Fprintf(s.Stderr, "note: %s\n", printable(note))
 	}

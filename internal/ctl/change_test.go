@@ -35,7 +35,7 @@ func (c *control) known(tunnel string) error {
 }
 
 func (c *control) mayGo(force bool, elsewhere []string) error {
-	if force || len(elsewhere) > 0 {
+	if force || slices.Contains(elsewhere, "shop-idc") {
 		return nil
 	}
 	return &local.Error{Kind: local.Refused, Message: "connection shop-idc has no other tunnel that is known to be up; force is needed"}
@@ -55,7 +55,7 @@ func (c *control) Change(by string, req *apiv1.ChangeRequest) (*apiv1.ChangeResp
 		}
 		switch req.GetAction() {
 		case apiv1.ActionDisable:
-			if err := c.mayGo(req.GetForce(), req.GetUpElsewhere()); err != nil {
+			if err := c.mayGo(req.GetForce(), req.GetConnectionsUpElsewhere()); err != nil {
 				return nil, err
 			}
 			c.tunnels[name] = &apiv1.LocalChange{State: apiv1.LocalDisabled, Since: ago(0), By: "root"}
@@ -81,7 +81,7 @@ func (c *control) Drain(_ context.Context, _ string, req *apiv1.DrainRequest, se
 	if err := c.known(req.GetTunnel()); err != nil {
 		return err
 	}
-	if err := c.mayGo(req.GetForce(), req.GetUpElsewhere()); err != nil {
+	if err := c.mayGo(req.GetForce(), req.GetConnectionsUpElsewhere()); err != nil {
 		return err
 	}
 	if req.GetTimeout().AsDuration() < time.Second {

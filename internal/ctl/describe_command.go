@@ -24,12 +24,10 @@ func (s *session) describeCommand() *cobra.Command {
 	describe.AddCommand(
 		&cobra.Command{
 			Use: "tunnel NAME", Aliases: []string{"tunnels", "tun", "vpntunnel", "vpntunnels"},
-			Short: "The layers of a tunnel, what was negotiated, counters, BGP session and negotiation log",
-			Args:  cobra.ExactArgs(1),
-			RunE:  func(c *cobra.Command, args []string) error { return s.describeTunnel(c.Context(), args[0]) },
-			ValidArgsFunction: oneName(func(ctx context.Context) []cobra.Completion {
-				return complete(ctx, s, (*Fleet).Tunnels, (*apiv1.VPNTunnel).GetName, nil)
-			}),
+			Short:             "The layers of a tunnel, what was negotiated, counters, BGP session and negotiation log",
+			Args:              cobra.ExactArgs(1),
+			RunE:              func(c *cobra.Command, args []string) error { return s.describeTunnel(c.Context(), args[0]) },
+			ValidArgsFunction: s.tunnelNames(),
 		},
 		&cobra.Command{
 			Use: "connection NAME", Aliases: []string{"connections", "conn", "vpnconnection", "vpnconnections"},
@@ -37,7 +35,7 @@ func (s *session) describeCommand() *cobra.Command {
 			Args:  cobra.ExactArgs(1),
 			RunE:  func(c *cobra.Command, args []string) error { return s.describeConnection(c.Context(), args[0]) },
 			ValidArgsFunction: oneName(func(ctx context.Context) []cobra.Completion {
-				return complete(ctx, s, (*Fleet).Connections, connectionViewName, nil)
+				return names(ctx, s, apiv1.KindVPNConnection, (*Fleet).Connections, connectionViewName)
 			}),
 		},
 		s.describeOnly("gateway", apiv1.KindBorderGateway), s.describeOnly("customer", apiv1.KindCustomerGateway),

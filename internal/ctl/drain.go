@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -29,7 +30,7 @@ The drain goes on when this command is interrupted; give it again to look on.`,
 		s.drainOf(&cobra.Command{Use: "tunnel NAME", Short: "Drains one tunnel", Args: cobra.ExactArgs(1), ValidArgsFunction: s.tunnelNames()},
 			func(name string) target { return target{tunnel: name} }),
 		s.drainOf(&cobra.Command{Use: "host [NAME]", Short: "Drains all tunnels of a host; those that it gets later are down from the beginning",
-			Args: cobra.MaximumNArgs(1)}, func(name string) target { return target{host: name} }),
+			Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.hostNames()}, func(name string) target { return target{host: name} }),
 	)
 	return drain
 }
@@ -54,16 +55,29 @@ func (s *session) drainOf(c *cobra.Command, of func(name string) target) *cobra.
 }
 
 func (s *session) drain(ctx context.Context, t target, timeout time.Duration, force bool) error {
+	central, err := s.central()
+	if err != nil {
+		return err
+	}
+	if central != nil {
+		defer central.close()
+		return s.drainAt(ctx, central, t, durationpb.New(timeout), force)
+	}
 	fleet := Dial(s.sockets)
 	defer fleet.Close()
 	owner, elsewhere, err := s.owner(ctx, fleet, t)
 	if err != nil {
 		return failure{err}
 	}
-	stream, err := owner.api.Drain(ctx, &apiv1.DrainRequest{Tunnel: t.tunnel, Timeout: durationpb.New(timeout), Force: force, UpElsewhere: elsewhere})
+	stream, err := owner.api.Drain(ctx, &apiv1.DrainRequest{Tunnel: t.tunnel, Timeout: durationpb.New(timeout), Force: force, ConnectionsUpElsewhere: elsewhere})
 	if err != nil {
 		return failure{explained(err)}
 	}
+	return s.showDrain(stream, func(err error) error { return failure{explained(err)} })
+}
+
+// showDrain writes the steps of a drain until it has ended.
+func (s *session) showDrain(stream *connect.ServerStreamForClient[apiv1.DrainProgress], told func(error) error) error {
 	defer func() { _ = stream.Close() }() // what it had to say was read
 	var failed []string
 	for stream.Receive() {
@@ -78,7 +92,7 @@ func (s *session) drain(ctx context.Context, t target, timeout time.Duration, fo
 	}
 	switch {
 	case stream.Err() != nil:
-		return failure{explained(stream.Err())}
+		return told(stream.Err())
 	case len(failed) > 0:
 		return failure{errors.New(strings.Join(failed, ", "))}
 	}

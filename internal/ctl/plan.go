@@ -21,16 +21,22 @@ func (s *session) planCommand() *cobra.Command {
 		Use: "plan -f FOLDER|FILE", Short: "Tells what manifests would change, with the impact of each change, and does nothing",
 		Long: `Tells what manifests would change if they took the place of those in force, and does nothing.
 
-The files given are the whole desired state: what they leave out would be removed. Paths of secrets that are not absolute begin at the
-agent's own folder of manifests; keys are read and compared by the agent and never shown.
+To agents the files given are the whole desired state: what they leave out would be removed. Paths of secrets that are not absolute begin at
+the agent's own folder of manifests; keys are read and compared by the agent and never shown.
+
+A controller tells what apply would change with the same files, on all hosts: what they leave out stays. Files with keys are read here, as
+apply does.
 
 Impacts, at most: none (no packet, no session), rekey (new SAs beside the old ones, the tunnel stays up), tunnel (the tunnel or its BGP session
 starts anew), connection (the same for all tunnels of a connection or gateway).
 
-Exit codes: 0 the agents would take it; 1 it would be refused, for the reasons that are printed with file and line, or no agent answered;
+Exit codes: 0 it would be taken; 1 it would be refused, for the reasons that are printed with file and line, or nobody answered;
 2 wrong usage, or a file that cannot be read; 3 an agent did not answer.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if central, err := s.central(); central != nil || err != nil {
+				return s.planAt(c.Context(), central, err, paths, c.InOrStdin())
+			}
 			files, err := readManifests(paths)
 			if err != nil {
 				return err
@@ -45,7 +51,7 @@ Exit codes: 0 the agents would take it; 1 it would be refused, for the reasons t
 // readManifests reads files as they are, and of folders those that an agent would read.
 func readManifests(paths []string) ([]*apiv1.ManifestFile, error) {
 	if len(paths) == 0 {
-		return nil, errors.New("plan: name a folder or file with -f")
+		return nil, errors.New("name a folder or file with -f")
 	}
 	var out []*apiv1.ManifestFile
 	add := func(path string) error {
@@ -98,12 +104,44 @@ func (s *session) plan(ctx context.Context, files []*apiv1.ManifestFile) error {
 		}
 		for _, p := range plans {
 			if !p.GetAccepted() {
-				return silent, errors.New("the manifests would be refused")
+				return silent, errRefused
 			}
 		}
 		return silent, nil
 	})
 }
+
+// planAt asks a controller; err is why there is none.
+func (s *session) planAt(ctx context.Context, c *central, err error, paths []string, stdin io.Reader) error {
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	docs, findings, err := s.decode(paths, stdin)
+	if err != nil {
+		return err
+	}
+	plan := &apiv1.PlanResponse{Impact: apiv1.ImpactNone}
+	if !apiv1.Refused(findings) {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		if plan, err = c.Plan(ctx, &apiv1.PlanResourcesRequest{Resources: docs.resources()}); err != nil {
+			return told(err)
+		}
+		docs.positions.Locate(plan.GetFindings())
+	}
+	plan.Findings = append(findings, plan.GetFindings()...)
+	if err := s.writePlans([]*apiv1.PlanResponse{plan}); err != nil {
+		return failure{err}
+	}
+	if !plan.GetAccepted() {
+		return failure{errRefused}
+	}
+	return nil
+}
+
+// errRefused ends a plan of what would be refused; why is printed already.
+var errRefused = errors.New("the manifests would be refused")
 
 func (s *session) writePlans(plans []*apiv1.PlanResponse) error {
 	if f := s.format(); f == formatJSON || f == formatYAML {
@@ -127,7 +165,11 @@ func (s *session) writePlans(plans []*apiv1.PlanResponse) error {
 // writePlan is a plan for people: what is added (+), removed (-) and changed (~).
 func writePlan(w io.Writer, p *apiv1.PlanResponse) error {
 	out := newPage(w)
-	out.heading("Host %s", p.GetHost())
+	if p.GetHost() == "" {
+		out.heading("All hosts")
+	} else {
+		out.heading("Host %s", p.GetHost())
+	}
 	for _, f := range p.GetFindings() {
 		out.line(manifest.Format(f))
 	}

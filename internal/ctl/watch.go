@@ -178,20 +178,37 @@ func eventLine(e *apiv1.HostEvent) string {
 }
 
 func (s *session) logs(ctx context.Context, tunnel string, since time.Duration, follow bool) error {
+	req := &apiv1.WatchLogRequest{Tunnel: tunnel, Follow: follow}
+	if since > 0 {
+		req.Since = timestamppb.New(s.Now().Add(-since))
+	}
+	central, err := s.central()
+	if err != nil {
+		return err
+	}
+	if central != nil {
+		defer central.close()
+		stream, err := central.hosts.WatchLog(ctx, req)
+		if err != nil {
+			return told(err)
+		}
+		return s.showLog(ctx, stream, told)
+	}
 	fleet := Dial(s.sockets)
 	defer fleet.Close()
 	owner, _, err := s.owner(ctx, fleet, target{tunnel: tunnel})
 	if err != nil {
 		return failure{err}
 	}
-	req := &apiv1.WatchLogRequest{Tunnel: tunnel, Follow: follow}
-	if since > 0 {
-		req.Since = timestamppb.New(s.Now().Add(-since))
-	}
 	stream, err := owner.api.WatchLog(ctx, req)
 	if err != nil {
 		return failure{errors.New(reason(err))}
 	}
+	return s.showLog(ctx, stream, func(err error) error { return failure{errors.New(reason(err))} })
+}
+
+// showLog writes entries as they come, until the stream or ctx ends.
+func (s *session) showLog(ctx context.Context, stream *connect.ServerStreamForClient[apiv1.LogEntry], told func(error) error) error {
 	defer func() { _ = stream.Close() }() // what it had to say was read
 	for stream.Receive() {
 		e := stream.Msg()
@@ -200,7 +217,7 @@ func (s *session) logs(ctx context.Context, tunnel string, since time.Duration, 
 		}
 	}
 	if err := stream.Err(); err != nil && ctx.Err() == nil {
-		return failure{errors.New(reason(err))}
+		return told(err)
 	}
 	return nil
 }

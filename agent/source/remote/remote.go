@@ -70,7 +70,9 @@ type Options struct {
 	MLKEM func() apiv1.Capability
 	// Published returns the newest view of the agent, and a channel that is closed when there is a newer one.
 	Published func() (*status.View, <-chan struct{})
-	Log       *slog.Logger
+	// Operations carries out what operators ask for through a controller.
+	Operations Operations
+	Log        *slog.Logger
 
 	// Changed, when set, is called after each change of Status.
 	Changed func()
@@ -113,8 +115,8 @@ func New(opts Options) *Source {
 	return &Source{opts: opts, reread: make(chan struct{}, 1), status: &apiv1.SourceStatus{Source: prefix + diskName, Disconnected: timestamppb.Now()}}
 }
 
-// Versions returns the versions of the protocol that this package speaks.
-func Versions() []uint32 { return []uint32{1} }
+// Versions returns the versions of the protocol that this package speaks. Calls came with the second.
+func Versions() []uint32 { return []uint32{1, 2} }
 
 // Status tells which controller is connected, or since when none is and whether a copy from disk is in force. Findings are what is to
 // say about the newest snapshot, Refused since when it is not in force as a whole. The message is the caller's own.

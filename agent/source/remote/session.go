@@ -115,6 +115,7 @@ func (c *conversation) run(ctx context.Context, welcome *apiv1.Welcome) error {
 	defer count.Stop()
 	silence := time.AfterFunc(silentBeats*beat, func() { c.cancel(errors.New("the controller is silent")) })
 	defer silence.Stop()
+	calls := c.source.newCalls()
 	view, newer := c.source.opts.Published()
 	for {
 		if r := c.reporter.report(view); r != nil {
@@ -130,6 +131,19 @@ func (c *conversation) run(ctx context.Context, welcome *apiv1.Welcome) error {
 			silence.Reset(silentBeats * beat)
 			if snapshot := m.GetSnapshot(); snapshot != nil {
 				out = &apiv1.ConnectRequest{Message: &apiv1.ConnectRequest_Answer{Answer: c.source.take(c.endpoint, snapshot)}}
+			}
+			if call := m.GetCall(); call != nil {
+				if refused := calls.take(ctx, wg.Go, call); refused != nil {
+					out = replyMessage(refused)
+				}
+			}
+		case r := <-calls.replies:
+			for r != nil {
+				whole, next := calls.gather(r)
+				if err := send(replyMessage(whole)); err != nil {
+					return err
+				}
+				r = next
 			}
 		case <-c.source.reread:
 			return errReread
@@ -148,6 +162,10 @@ func (c *conversation) run(ctx context.Context, welcome *apiv1.Welcome) error {
 			}
 		}
 	}
+}
+
+func replyMessage(r *apiv1.AgentReply) *apiv1.ConnectRequest {
+	return &apiv1.ConnectRequest{Message: &apiv1.ConnectRequest_Reply{Reply: r}}
 }
 
 func (c *conversation) listen(ctx context.Context, heard chan<- *apiv1.ConnectResponse) error {

@@ -78,7 +78,7 @@ func TestControllersThatTalkNonsense(t *testing.T) {
 			s.say(&apiv1.ConnectResponse{Message: &apiv1.ConnectResponse_Snapshot{Snapshot: &apiv1.Snapshot{}}})
 		}, "no Welcome"},
 		{"an empty message", func(s *session) { s.say(&apiv1.ConnectResponse{}) }, "no Welcome"},
-		{"another version", func(s *session) { s.say(welcome(9)) }, "speaks version 9 of the protocol, this agent [1]"},
+		{"another version", func(s *session) { s.say(welcome(9)) }, "speaks version 9 of the protocol, this agent [1 2]"},
 		{"slow", func(s *session) { <-s.ctx.Done() }, "no answer in time"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

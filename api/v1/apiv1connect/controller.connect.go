@@ -118,6 +118,8 @@ const (
 	// ResourceServiceListAuditProcedure is the fully-qualified name of the ResourceService's ListAudit
 	// RPC.
 	ResourceServiceListAuditProcedure = "/bordergw.v1.ResourceService/ListAudit"
+	// ResourceServicePlanProcedure is the fully-qualified name of the ResourceService's Plan RPC.
+	ResourceServicePlanProcedure = "/bordergw.v1.ResourceService/Plan"
 )
 
 // ResourceServiceClient is a client for the bordergw.v1.ResourceService service.
@@ -163,6 +165,10 @@ type ResourceServiceClient interface {
 	Watch(context.Context, *v1.WatchRequest) (*connect.ServerStreamForClient[v1.WatchResponse], error)
 	// ListAudit tells who changed what, newest first.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
+	// Plan tells what an Apply of the same resources would change and what each change would do to packets and sessions, on all hosts. It
+	// writes nothing. What would be refused is an answer too: its findings say why. Only operators may ask: whether a key would change
+	// tells something about the key.
+	Plan(context.Context, *v1.PlanResourcesRequest) (*v1.PlanResponse, error)
 }
 
 // NewResourceServiceClient constructs a client for the bordergw.v1.ResourceService service. By
@@ -355,6 +361,12 @@ func NewResourceServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		plan: connect.NewClient[v1.PlanResourcesRequest, v1.PlanResponse](
+			httpClient,
+			baseURL+ResourceServicePlanProcedure,
+			connect.WithSchema(resourceServiceMethods.ByName("Plan")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -388,6 +400,7 @@ type resourceServiceClient struct {
 	apply                 *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
 	watch                 *connect.Client[v1.WatchRequest, v1.WatchResponse]
 	listAudit             *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
+	plan                  *connect.Client[v1.PlanResourcesRequest, v1.PlanResponse]
 }
 
 // CreateBorderGateway calls bordergw.v1.ResourceService.CreateBorderGateway.
@@ -638,6 +651,15 @@ func (c *resourceServiceClient) ListAudit(ctx context.Context, req *v1.ListAudit
 	return nil, err
 }
 
+// Plan calls bordergw.v1.ResourceService.Plan.
+func (c *resourceServiceClient) Plan(ctx context.Context, req *v1.PlanResourcesRequest) (*v1.PlanResponse, error) {
+	response, err := c.plan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ResourceServiceHandler is an implementation of the bordergw.v1.ResourceService service.
 type ResourceServiceHandler interface {
 	// CreateBorderGateway creates one.
@@ -681,6 +703,10 @@ type ResourceServiceHandler interface {
 	Watch(context.Context, *v1.WatchRequest, *connect.ServerStream[v1.WatchResponse]) error
 	// ListAudit tells who changed what, newest first.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
+	// Plan tells what an Apply of the same resources would change and what each change would do to packets and sessions, on all hosts. It
+	// writes nothing. What would be refused is an answer too: its findings say why. Only operators may ask: whether a key would change
+	// tells something about the key.
+	Plan(context.Context, *v1.PlanResourcesRequest) (*v1.PlanResponse, error)
 }
 
 // NewResourceServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -869,6 +895,12 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	resourceServicePlanHandler := connect.NewUnaryHandlerSimple(
+		ResourceServicePlanProcedure,
+		svc.Plan,
+		connect.WithSchema(resourceServiceMethods.ByName("Plan")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/bordergw.v1.ResourceService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ResourceServiceCreateBorderGatewayProcedure:
@@ -927,6 +959,8 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 			resourceServiceWatchHandler.ServeHTTP(w, r)
 		case ResourceServiceListAuditProcedure:
 			resourceServiceListAuditHandler.ServeHTTP(w, r)
+		case ResourceServicePlanProcedure:
+			resourceServicePlanHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -1046,4 +1080,8 @@ func (UnimplementedResourceServiceHandler) Watch(context.Context, *v1.WatchReque
 
 func (UnimplementedResourceServiceHandler) ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.ResourceService.ListAudit is not implemented"))
+}
+
+func (UnimplementedResourceServiceHandler) Plan(context.Context, *v1.PlanResourcesRequest) (*v1.PlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("bordergw.v1.ResourceService.Plan is not implemented"))
 }

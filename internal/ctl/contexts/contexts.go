@@ -16,10 +16,8 @@ import (
 	"slices"
 	"strings"
 
-	"connectrpc.com/connect"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/bordergw/bordergw/api/v1/apiv1connect"
 	"github.com/bordergw/bordergw/internal/secret"
 )
 
@@ -132,16 +130,7 @@ func (c *Context) path(p string) string {
 	return filepath.Join(c.dir, p)
 }
 
-// Client returns a client of the controller, and what closes its connections.
-func (c *Context) Client() (apiv1connect.ResourceServiceClient, func(), error) {
-	httpClient, err := c.HTTP()
-	if err != nil {
-		return nil, nil, err
-	}
-	return apiv1connect.NewResourceServiceClient(httpClient, c.Server, connect.WithSendGzip()), httpClient.CloseIdleConnections, nil
-}
-
-// HTTP returns a client that says who asks with every request; for further services of the same server.
+// HTTP returns a client that says who asks with every request.
 func (c *Context) HTTP() (*http.Client, error) {
 	content, err := os.ReadFile(c.path(c.CA))
 	if err != nil {

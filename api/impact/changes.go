@@ -1,4 +1,4 @@
-package plan
+package impact
 
 import (
 	"net/netip"
@@ -10,10 +10,18 @@ import (
 	"github.com/bordergw/bordergw/internal/secret"
 )
 
-// Changes compares two admitted, defaulted sets and says of each difference what it may do at most on the host. Secrets are compared and
-// never told. A tunnel that is down, by its manifest or on this host, is not disturbed by anything.
-func Changes(old, new *apiv1.Set, host Host) []*apiv1.PlannedChange {
-	c := comparison{old: old, new: new, host: host, rules: impacts()}
+// Scope is what a comparison needs to know of the hosts.
+type Scope struct {
+	// Host returns the name of the host that has a cloud address; empty for addresses that are of no concern.
+	Host func(cloud netip.Addr) string
+	// Down says that a tunnel was taken down on its host, whatever its manifest says.
+	Down func(tunnel string) bool
+}
+
+// Changes compares two admitted, defaulted sets and says of each difference what it may do at most on the hosts. Secrets are compared and
+// never told. A tunnel that is down, by its manifest or on its host, is not disturbed by anything.
+func Changes(old, new *apiv1.Set, scope Scope) []*apiv1.PlannedChange {
+	c := comparison{old: old, new: new, scope: scope, rules: impacts()}
 	compareKind(&c, apiv1.KindBorderGateway, old.BorderGateways, new.BorderGateways, (*apiv1.BorderGateway).GetSpec)
 	compareKind(&c, apiv1.KindCustomerGateway, old.CustomerGateways, new.CustomerGateways, (*apiv1.CustomerGateway).GetSpec)
 	compareKind(&c, apiv1.KindVPNConnection, old.Connections, new.Connections, (*apiv1.VPNConnection).GetSpec)
@@ -21,8 +29,8 @@ func Changes(old, new *apiv1.Set, host Host) []*apiv1.PlannedChange {
 	return c.out
 }
 
-// Impact is the greatest of all changes.
-func Impact(changes []*apiv1.PlannedChange) string {
+// Greatest is the greatest impact of all changes.
+func Greatest(changes []*apiv1.PlannedChange) string {
 	out := apiv1.ImpactNone
 	for _, c := range changes {
 		out = worse(out, c.GetImpact())
@@ -32,7 +40,7 @@ func Impact(changes []*apiv1.PlannedChange) string {
 
 type comparison struct {
 	old, new *apiv1.Set
-	host     Host
+	scope    Scope
 	rules    map[string]rule
 	out      []*apiv1.PlannedChange
 }
@@ -75,20 +83,9 @@ func compareKind[T any, S proto.Message](c *comparison, kind string, old, new ma
 
 // fields are the differences of one object's spec.
 func (c *comparison) fields(kind, name string, old, new []field) []*apiv1.FieldChange {
-	was, is := map[string]field{}, map[string]field{}
-	var paths []string
-	for _, f := range old {
-		was[f.path] = f
-		paths = append(paths, f.path)
-	}
-	for _, f := range new {
-		if _, ok := was[f.path]; !ok {
-			paths = append(paths, f.path)
-		}
-		is[f.path] = f
-	}
 	s := c.scene(kind, name)
 	changedSecrets := c.secrets(kind, name)
+	was, is, paths := byPath(old, new)
 	var out []*apiv1.FieldChange
 	for _, path := range paths {
 		message, secretChanged := changedSecrets[path]
@@ -112,6 +109,34 @@ func (c *comparison) fields(kind, name string, old, new []field) []*apiv1.FieldC
 	return out
 }
 
+// byPath returns the fields by their paths, and all paths: first those that were, then those that came.
+func byPath(old, new []field) (was, is map[string]field, paths []string) {
+	was, is = map[string]field{}, map[string]field{}
+	for _, f := range old {
+		was[f.path] = f
+		paths = append(paths, f.path)
+	}
+	for _, f := range new {
+		if _, ok := was[f.path]; !ok {
+			paths = append(paths, f.path)
+		}
+		is[f.path] = f
+	}
+	return was, is, paths
+}
+
+// Harmless are the differences of two specs of which no change disturbs anything: those of GatewayHosts.
+func Harmless(old, new proto.Message) []*apiv1.FieldChange {
+	was, is, paths := byPath(fields(old), fields(new))
+	var out []*apiv1.FieldChange
+	for _, path := range paths {
+		if was[path].text != is[path].text {
+			out = append(out, &apiv1.FieldChange{Field: path, Old: was[path].human(), New: is[path].human(), Impact: apiv1.ImpactNone})
+		}
+	}
+	return out
+}
+
 // within says that a path lies in an element that came or went as a whole.
 func within(path string, was, is map[string]field) bool {
 	for i, r := range path {
@@ -130,7 +155,7 @@ func isSecret(pattern string) bool {
 	return slices.Contains([]string{"spec.psk", "spec.bgp.password", "spec.attachments[].peer.password"}, pattern)
 }
 
-// secrets are the paths of an object's secrets that differ. What this host does not need is not known and does not differ.
+// secrets are the paths of an object's secrets that differ. What a host does not need it does not know, and does not differ.
 func (c *comparison) secrets(kind, name string) map[string]string {
 	out := map[string]string{}
 	note := func(path, what string, old, new secret.Secret) {
@@ -169,40 +194,62 @@ func (c *comparison) scene(kind, name string) scene {
 
 // down says that a tunnel carries nothing now.
 func (c *comparison) down(tunnel string) bool {
-	return c.old.Tunnels[tunnel].GetSpec().GetAdminState() == apiv1.AdminStateDown ||
-		c.host.Local != nil && apiv1.LocallyDown(c.host.Local(tunnel))
+	return c.old.Tunnels[tunnel].GetSpec().GetAdminState() == apiv1.AdminStateDown || c.scope.Down(tunnel)
 }
 
-// families is the change of the address families that a gateway carries here: traffic selectors and sessions depend on them.
+// families is the change of the address families that a gateway carries on a host: traffic selectors and sessions depend on them.
 func (c *comparison) families(kind, name string) []*apiv1.FieldChange {
 	if kind != apiv1.KindBorderGateway {
 		return nil
 	}
-	text := func(set *apiv1.Set) string {
-		g, err := Build(set, c.host, NewIDs(), name, 0)
-		switch {
-		case err != nil || len(g.Tunnels) == 0:
-			return ""
-		case g.IPv4 && g.IPv6:
-			return "IPv4 and IPv6"
-		case g.IPv6:
-			return "IPv6"
+	was, is := c.familiesByHost(c.old, name), c.familiesByHost(c.new, name)
+	for _, host := range apiv1.Names(was) {
+		old, new := was[host], is[host]
+		if old == new || new == "" {
+			continue
 		}
-		return "IPv4"
+		out := &apiv1.FieldChange{Field: "address families in use", Old: old, New: new, Impact: apiv1.ImpactRekey,
+			Message: "traffic selectors of all tunnels change"}
+		if slices.ContainsFunc(c.old.ConnectionsOf(name), func(x *apiv1.VPNConnection) bool { return x.GetSpec().GetRouting() == apiv1.RoutingBGP }) {
+			out.Impact, out.Message = apiv1.ImpactConnection, out.Message+"; all BGP sessions start anew"
+		}
+		return []*apiv1.FieldChange{out}
 	}
-	old, new := text(c.old), text(c.new)
-	if old == new || old == "" || new == "" {
-		return nil
-	}
-	out := &apiv1.FieldChange{Field: "address families in use", Old: old, New: new, Impact: apiv1.ImpactRekey,
-		Message: "traffic selectors of all tunnels change"}
-	if slices.ContainsFunc(c.old.ConnectionsOf(name), func(x *apiv1.VPNConnection) bool { return x.GetSpec().GetRouting() == apiv1.RoutingBGP }) {
-		out.Impact, out.Message = apiv1.ImpactConnection, out.Message+"; all BGP sessions start anew"
-	}
-	return []*apiv1.FieldChange{out}
+	return nil
 }
 
-// touched are the tunnels of this host, up by their manifests, that belong to an object.
+// familiesByHost are the families in use on each host with a tunnel of the gateway.
+func (c *comparison) familiesByHost(set *apiv1.Set, gateway string) map[string]string {
+	tunnels := map[string][]*apiv1.VPNTunnel{}
+	for _, t := range set.TunnelsOfGateway(gateway) {
+		if host := c.host(t); host != "" {
+			tunnels[host] = append(tunnels[host], t)
+		}
+	}
+	out := map[string]string{}
+	for host, of := range tunnels {
+		switch v4, v6 := apiv1.Families(set.BorderGateways[gateway], of); {
+		case v4 && v6:
+			out[host] = "IPv4 and IPv6"
+		case v6:
+			out[host] = "IPv6"
+		default:
+			out[host] = "IPv4"
+		}
+	}
+	return out
+}
+
+// host returns the name of a tunnel's host; empty when it is of no concern.
+func (c *comparison) host(t *apiv1.VPNTunnel) string {
+	addr, err := netip.ParseAddr(t.GetSpec().GetCloudAddress())
+	if err != nil {
+		return ""
+	}
+	return c.scope.Host(addr)
+}
+
+// touched are the tunnels of the hosts in scope, up by their manifests, that belong to an object.
 func (c *comparison) touched(kind, name string) []string {
 	var of []*apiv1.VPNTunnel
 	switch kind {
@@ -219,8 +266,7 @@ func (c *comparison) touched(kind, name string) []string {
 	}
 	var out []string
 	for _, t := range of {
-		addr, err := netip.ParseAddr(t.GetSpec().GetCloudAddress())
-		if err == nil && c.host.Owns(addr) && !c.down(t.GetName()) {
+		if c.host(t) != "" && !c.down(t.GetName()) {
 			out = append(out, t.GetName())
 		}
 	}

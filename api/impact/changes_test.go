@@ -1,8 +1,11 @@
-package plan
+package impact
 
 import (
 	"fmt"
 	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,9 +15,74 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/bordergw/bordergw/api/manifest"
 	apiv1 "github.com/bordergw/bordergw/api/v1"
 	"github.com/bordergw/bordergw/internal/secret"
 )
+
+// shop is a tenant with a BGP connection, a tunnel on either host.
+const shop = `
+kind: BorderGateway
+name: shop-prod
+spec:
+  attachments:
+  - {name: vpc-a, interface: vpc0, prefixes: [10.0.0.0/16], peer: {address: 10.0.255.1, asn: 64999}}
+  staticRoutes:
+  - {prefix: 172.16.0.0/16, connection: shop-idc}
+  - {prefix: 10.9.0.0/16, attachment: vpc-a}
+---
+kind: CustomerGateway
+name: shop-idc
+spec: {asn: 65010, addresses: [203.0.113.1, 203.0.113.2]}
+---
+kind: VPNConnection
+name: shop-idc
+spec: {borderGateway: shop-prod, customerGateway: shop-idc, routing: BGP, cloudAddresses: [198.51.100.1, 198.51.100.2]}
+---
+kind: VPNTunnel
+name: shop-idc-1
+spec:
+  connection: shop-idc
+  cloudAddress: 198.51.100.1
+  customerAddress: 203.0.113.1
+  inside: {cloud: 169.254.10.1/30, customer: 169.254.10.2}
+  psk: {value: "a-key-nobody-may-see"}
+  bgp: {med: 50, prepend: 2, password: "another-hidden-key"}
+---
+kind: VPNTunnel
+name: shop-idc-2
+spec:
+  connection: shop-idc
+  cloudAddress: 198.51.100.2
+  customerAddress: 203.0.113.2
+  inside: {cloud: 169.254.10.5/30, customer: 169.254.10.6}
+  psk: {value: "a-key-nobody-may-see"}
+`
+
+func load(t *testing.T) *apiv1.Set {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(shop), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, findings := manifest.Load(dir, manifest.LoadOptions{})
+	if set == nil {
+		for _, f := range findings {
+			t.Error(manifest.Format(f))
+		}
+		t.FailNow()
+	}
+	return set
+}
+
+// oneHost is the first host, that knows of no other; fleet is both.
+func oneHost(cloud netip.Addr) string {
+	return map[string]string{"198.51.100.1": "gw-a"}[cloud.String()]
+}
+
+func fleet(cloud netip.Addr) string {
+	return map[string]string{"198.51.100.1": "gw-a", "198.51.100.2": "gw-b"}[cloud.String()]
+}
 
 // TestEveryFieldHasAnImpact compares the table with the schema: a new field must say what its change does.
 func TestEveryFieldHasAnImpact(t *testing.T) {
@@ -86,13 +154,15 @@ func show(changes []*apiv1.PlannedChange) []string {
 
 func TestChanges(t *testing.T) {
 	tunnel := func(s *apiv1.Set) *apiv1.VPNTunnelSpec { return s.Tunnels["shop-idc-1"].Spec }
-	down := map[string]string{"shop-idc-1": "DISABLED"}
+	down := map[string]bool{"shop-idc-1": true}
 	for _, tc := range []struct {
 		name   string
 		before func(*apiv1.Set)
 		change func(*apiv1.Set)
-		local  map[string]string
-		want   []string
+		down   map[string]bool
+		// hosts is nil for the first one alone.
+		hosts func(netip.Addr) string
+		want  []string
 	}{
 		{name: "nothing", change: func(*apiv1.Set) {}},
 		{name: "descriptions and routes", change: func(s *apiv1.Set) {
@@ -119,7 +189,7 @@ func TestChanges(t *testing.T) {
 				"CHANGED VPNTunnel/shop-idc-1 tunnel shop-idc-1",
 				"  spec.esp.lifetime: 1h0m0s > 10m0s: tunnel (the SAs are closed and the customer has to begin anew)",
 			}},
-		{name: "the same of a tunnel that was taken down here", local: down,
+		{name: "the same of a tunnel that was taken down here", down: down,
 			change: func(s *apiv1.Set) { tunnel(s).Esp.Lifetime = durationpb.New(600e9) }, want: []string{
 				"CHANGED VPNTunnel/shop-idc-1 none",
 				"  spec.esp.lifetime: 1h0m0s > 10m0s: none (the tunnel is down)",
@@ -187,15 +257,32 @@ func TestChanges(t *testing.T) {
 			"CHANGED VPNTunnel/shop-idc-2 tunnel",
 			"  spec.inside.customer: 169.254.10.6 > 169.254.10.7: tunnel (the tunnel's address, its probe and its BGP session change)",
 		}},
+		{name: "a gateway's ASN, on all hosts", hosts: fleet, change: func(s *apiv1.Set) { s.BorderGateways["shop-prod"].Spec.Asn = 64900 }, want: []string{
+			"CHANGED BorderGateway/shop-prod connection shop-idc-1,shop-idc-2",
+			"  spec.asn: 65000 > 64900: connection (all BGP sessions of the gateway start anew)",
+		}},
+		// The other host has had IPv6 all the time.
+		{name: "the first IPv6 prefix on a host beside one that has IPv6", hosts: fleet, before: func(s *apiv1.Set) {
+			s.Tunnels["shop-idc-2"].Spec.Inside = &apiv1.Inside{Cloud: "fd00::1/126", Customer: "fd00::2"}
+		}, change: func(s *apiv1.Set) {
+			s.BorderGateways["shop-prod"].Spec.Attachments[0].Prefixes = []string{"10.0.0.0/16", "2001:db8:a::/48"}
+		}, want: []string{
+			"CHANGED BorderGateway/shop-prod connection shop-idc-1,shop-idc-2",
+			"  spec.attachments[vpc-a].prefixes: 10.0.0.0/16 > 10.0.0.0/16, 2001:db8:a::/48: none",
+			"  address families in use: IPv4 > IPv4 and IPv6: connection (traffic selectors of all tunnels change; all BGP sessions start anew)",
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			old := load(t, shop)
+			old := load(t)
 			if tc.before != nil {
 				tc.before(old)
 			}
 			proposed := old.Clone()
 			tc.change(proposed)
-			got := Changes(old, proposed, changed(host("198.51.100.1"), tc.local))
+			if tc.hosts == nil {
+				tc.hosts = oneHost
+			}
+			got := Changes(old, proposed, Scope{Host: tc.hosts, Down: func(tunnel string) bool { return tc.down[tunnel] }})
 			if diff := cmp.Diff(tc.want, show(got)); diff != "" {
 				t.Errorf("changes (-want +got):\n%s", diff)
 			}
@@ -206,7 +293,7 @@ func TestChanges(t *testing.T) {
 			}
 		})
 	}
-	if got := Impact([]*apiv1.PlannedChange{{Impact: "rekey"}, {Impact: "none"}}); got != apiv1.ImpactRekey {
+	if got := Greatest([]*apiv1.PlannedChange{{Impact: "rekey"}, {Impact: "none"}}); got != apiv1.ImpactRekey {
 		t.Errorf("the greatest impact is %q", got)
 	}
 	if got := slices.Sorted(maps.Keys(impacts())); len(got) < 60 {
