@@ -26,6 +26,8 @@ const (
 	// EventCharonConnected and EventCharonLost: charon answers, or does not.
 	EventCharonConnected = "CHARON_CONNECTED"
 	EventCharonLost      = "CHARON_LOST"
+	// EventHostState: a host began to report to a controller, or is silent. Controllers tell it.
+	EventHostState = "HOST_STATE"
 )
 
 // EventTypes returns the closed set of HostEvent.type.
@@ -33,5 +35,6 @@ func EventTypes() []string {
 	return []string{
 		EventAgentReady, EventTunnelRunning, EventTunnelLayer, EventTunnelGone, EventBGPSession, EventConnectionAvailability,
 		EventGatewayProgrammed, EventSourceAccepted, EventSourceRefused, EventLocalChange, EventDrainStage, EventCharonConnected, EventCharonLost,
+		EventHostState,
 	}
 }

@@ -111,6 +111,7 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	})
 	defer sessions.Close()
 	resources.Counters = sessions.Counters
+	memory := events.NewMemory(st, log)
 	verdicts := availability.New(availability.Options{Store: st, Log: log})
 
 	listener, err := net.Listen("tcp", c.GetListen())
@@ -120,7 +121,7 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	defer listener.Close()
 	mux := http.NewServeMux()
 	(&api.Resources{Service: resources, Log: log}).Register(mux)
-	mux.Handle(apiv1connect.NewFleetServiceHandler(&events.Service{Store: st}, api.HandlerOptions(readers(apiv1connect.FleetServiceName), log)...))
+	mux.Handle(apiv1connect.NewFleetServiceHandler(&events.Service{Store: st, Memory: memory}, api.HandlerOptions(readers(apiv1connect.FleetServiceName), log)...))
 	mux.Handle(apiv1connect.NewHostServiceHandler(&relay.Service{Relay: &relay.Relay{Store: st, Log: log}}, api.HandlerOptions(relay.Rules, log)...))
 	mux.Handle(apiv1connect.NewSessionServiceHandler(sessions, api.HandlerOptions(agents(apiv1connect.SessionServiceName), log)...))
 	handler := access.Authenticate(mux, c.GetAccess().GetTrustDomain(), f.tokens)
@@ -129,6 +130,7 @@ func serve(ctx context.Context, c *apiv1.ControllerConfig, info bgwversion.Info,
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return api.Serve(ctx, listener, f.tls, handler, log) })
 	group.Go(func() error { return verdicts.Run(ctx) })
+	group.Go(func() error { return memory.Run(ctx) })
 	group.Go(func() error {
 		audit.Prune(ctx, st, c.GetAudit().GetRetention().AsDuration(), time.Now, log)
 		return nil

@@ -1,8 +1,11 @@
 package events_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,7 +58,16 @@ func TestEvents(t *testing.T) {
 	}
 	write(tunnel("UP", "", 1, ""))
 
-	_, handler := apiv1connect.NewFleetServiceHandler(&events.Service{Store: s})
+	memory := events.NewMemory(s, storetest.Log(t))
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := memory.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { stop(); wg.Wait() })
+	_, handler := apiv1connect.NewFleetServiceHandler(&events.Service{Store: s, Memory: memory})
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
 	transport := &http.Transport{}
@@ -74,7 +86,7 @@ func TestEvents(t *testing.T) {
 			m := stream.Msg()
 			version = m.GetResourceVersion()
 			if e := m.GetEvent(); e != nil {
-				got = append(got, e.GetObject()+" "+e.GetState()+" "+cmp.Diff([]string(nil), e.GetReasons())+e.GetMessage()+" "+e.GetHost())
+				got = append(got, e.GetObject()+" "+change(e)+" "+cmp.Diff([]string(nil), e.GetReasons())+e.GetMessage()+" "+e.GetHost())
 				continue
 			}
 			if between != nil {
@@ -101,7 +113,7 @@ func TestEvents(t *testing.T) {
 	})
 	reasons := func(words ...string) string { return cmp.Diff([]string(nil), words) }
 	want := []string{
-		"VPNTunnel/shop-1 DOWN " + reasons("DPD_TIMEOUT") + "so it is gw-a",
+		"VPNTunnel/shop-1 UP>DOWN " + reasons("DPD_TIMEOUT") + "so it is gw-a",
 		"VPNConnection/shop NOT_HIGHLY_AVAILABLE " + reasons("HOST_SILENT") + "One. Two. ",
 		"GatewayHost/gw-a SILENT " + reasons("HOST_SILENT") + "has not been heard of for longer than its lease gw-a",
 		"GatewayHost/gw-a REPORTING " + "reports to controller one gw-a",
@@ -109,7 +121,53 @@ func TestEvents(t *testing.T) {
 	if diff := cmp.Diff(want, first); diff != "" {
 		t.Error(diff)
 	}
-	write(tunnel("UP", "", 6, ""), verdict(true))
+	last := func(req *apiv1.WatchEventsRequest) (got []string) {
+		t.Helper()
+		stream, err := c.WatchEvents(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for stream.Receive() {
+			got = append(got, stream.Msg().GetEvent().GetObject()+" "+change(stream.Msg().GetEvent()))
+		}
+		if err := errors.Join(stream.Err(), stream.Close()); err != nil {
+			t.Error(err)
+		}
+		return got
+	}
+	all := []string{"VPNTunnel/shop-1 UP", "VPNTunnel/shop-1 UP>DOWN", "VPNConnection/shop NOT_HIGHLY_AVAILABLE", "GatewayHost/gw-a SILENT", "GatewayHost/gw-a REPORTING"}
+	if diff := cmp.Diff(all, last(&apiv1.WatchEventsRequest{Last: 50, Once: true})); diff != "" {
+		t.Errorf("what has happened: %s", diff)
+	}
+	if diff := cmp.Diff(all[4:], last(&apiv1.WatchEventsRequest{Last: 1, Once: true})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(all[:2], last(&apiv1.WatchEventsRequest{Last: 50, Once: true, Object: "VPNTunnel/shop-1"})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string(nil), last(&apiv1.WatchEventsRequest{Once: true})); diff != "" {
+		t.Error(diff)
+	}
+	// A controller that starts knows of a tunnel only since when it is as it is.
+	later := events.NewMemory(s, storetest.Log(t))
+	wg.Go(func() {
+		if err := later.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	_, handler = apiv1connect.NewFleetServiceHandler(&events.Service{Store: s, Memory: later})
+	restarted := httptest.NewServer(handler)
+	t.Cleanup(restarted.Close)
+	c = apiv1connect.NewFleetServiceClient(&http.Client{Transport: transport}, restarted.URL)
+	if diff := cmp.Diff([]string{"VPNTunnel/shop-1 DOWN", "VPNConnection/shop NOT_HIGHLY_AVAILABLE", "GatewayHost/gw-a SILENT", "GatewayHost/gw-a REPORTING"},
+		last(&apiv1.WatchEventsRequest{Last: 50, Once: true})); diff != "" {
+		t.Errorf("after a restart: %s", diff)
+	}
+	// The last ones, and on without a gap.
+	followed, _ := watch(&apiv1.WatchEventsRequest{Last: 1}, 2, func() { write(tunnel("UP", "", 6, ""), verdict(true)) })
+	if diff := cmp.Diff([]string{want[3], "VPNConnection/shop NOT_HIGHLY_AVAILABLE " + reasons("HOST_SILENT") + "One. Two. "}, followed); diff != "" {
+		t.Error(diff)
+	}
 	resumed, _ := watch(&apiv1.WatchEventsRequest{ResourceVersion: version, Object: "VPNTunnel/shop-1"}, 1, nil)
 	if diff := cmp.Diff([]string{"VPNTunnel/shop-1 UP so it is gw-a"}, resumed); diff != "" {
 		t.Error(diff)
@@ -122,13 +180,23 @@ func TestEvents(t *testing.T) {
 	if _, err := c.ListTransitions(t.Context(), &apiv1.ListTransitionsRequest{}); connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Error(err)
 	}
-	stream, err := c.WatchEvents(t.Context(), &apiv1.WatchEventsRequest{ResourceVersion: "yesterday"})
-	if err == nil {
-		stream.Receive()
-		err = stream.Err()
-		_ = stream.Close()
+	for _, req := range []*apiv1.WatchEventsRequest{{ResourceVersion: "yesterday"}, {ResourceVersion: version, Last: 1}, {ResourceVersion: version, Once: true}} {
+		stream, err := c.WatchEvents(t.Context(), req)
+		if err == nil {
+			stream.Receive()
+			err = stream.Err()
+			_ = stream.Close()
+		}
+		if connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%v: %v", req, err)
+		}
 	}
-	if connect.CodeOf(err) != connect.CodeInvalidArgument {
-		t.Error(err)
+}
+
+// change is what an event tells of a state.
+func change(e *apiv1.Event) string {
+	if e.GetBefore() == "" {
+		return e.GetState()
 	}
+	return e.GetBefore() + ">" + e.GetState()
 }

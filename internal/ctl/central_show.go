@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -134,7 +135,8 @@ func (s *session) describeCentral(ctx context.Context, c *central, err error, ki
 	}
 	switch o := o.(type) {
 	case *apiv1.VPNTunnel:
-		return s.describeOne(encodeHeld(o), func() error { return describeTunnel(s.Stdout, s.clock(), &apiv1.GetTunnelResponse{Tunnel: o}) })
+		r := &apiv1.GetTunnelResponse{Tunnel: o, Log: s.logFrom(ctx, c, name)}
+		return s.describeOne(encodeTunnelWithLog(r), func() error { return describeTunnel(s.Stdout, s.clock(), r) })
 	case *apiv1.VPNConnection:
 		view := &apiv1.ConnectionView{Connection: o}
 		customer, err := c.get(ctx, apiv1.KindCustomerGateway, o.GetSpec().GetCustomerGateway())
@@ -151,7 +153,29 @@ func (s *session) describeCentral(ctx context.Context, c *central, err error, ki
 				view.Tunnels = append(view.Tunnels, t)
 			}
 		}
-		return s.describeOne(encodeConnectionView(view), func() error { return describeConnection(s.Stdout, s.clock(), view) })
+		history, err := c.fleet.ListTransitions(ctx, &apiv1.ListTransitionsRequest{Connection: name})
+		if err != nil {
+			return told(err)
+		}
+		document := append(encodeConnectionView(view), member{"history", encodeTransitions(history.GetItems())})
+		return s.describeOne(document, func() error { return describeConnection(s.Stdout, s.clock(), view, history.GetItems()) })
 	}
 	return s.describeOne(encodeHeld(o), func() error { return writeYAML(s.Stdout, encodeHeld(o)) })
+}
+
+// logFrom asks a tunnel's host for its negotiation log; without it the rest is still worth showing.
+func (s *session) logFrom(ctx context.Context, c *central, tunnel string) []*apiv1.LogEntry {
+	log, err := received(c.hosts.WatchLog(ctx, &apiv1.WatchLogRequest{Tunnel: tunnel}))
+	if err != nil {
+		fmt.Fprintf(s.Stderr, "warning: no negotiation log: %s\n", printable(told(err).Error()))
+	}
+	return log
+}
+
+func encodeTransitions(all []*apiv1.Transition) []any {
+	out := make([]any, len(all))
+	for i, t := range all {
+		out[i] = encode(t, keepZeros)
+	}
+	return out
 }

@@ -159,8 +159,12 @@ func describeSession(p page, now clock, s *apiv1.BGPSession) {
 	}
 }
 
-// describeConnection explains a verdict: each cloud address with its tunnels, the reasons, and what one more failure would break.
-func describeConnection(w io.Writer, now clock, v *apiv1.ConnectionView) error {
+// shownTransitions is how many of the last transitions a description has.
+const shownTransitions = 10
+
+// describeConnection explains a verdict: each cloud address with its tunnels, the reasons, what one more failure would break and, where it
+// is known, how the verdict came about.
+func describeConnection(w io.Writer, now clock, v *apiv1.ConnectionView, history []*apiv1.Transition) error {
 	spec, st := v.GetConnection().GetSpec(), v.GetConnection().GetStatus()
 	p := newPage(w)
 	p.heading("Connection %s", v.GetConnection().GetName())
@@ -206,6 +210,17 @@ func describeConnection(w io.Writer, now clock, v *apiv1.ConnectionView) error {
 		if !found {
 			p.line("(no tunnel)")
 		}
+	}
+	if len(history) > 0 {
+		p.section("History")
+	}
+	for i, t := range slices.Backward(history) {
+		if len(history)-i > shownTransitions {
+			p.line(fmt.Sprintf("(%d earlier ones)", i+1))
+			break
+		}
+		p.line(formatTime(t.GetTime()), orDash(t.GetBefore())+" -> "+t.GetAfter(), orDash(strings.Join(t.GetReasons(), ",")),
+			"up: "+orDash(strings.Join(t.GetTunnelsUp(), ", ")))
 	}
 	return p.tw.Flush()
 }

@@ -103,7 +103,7 @@ func (s *session) describeConnection(ctx context.Context, name string) error {
 		for _, v := range views {
 			if connectionViewName(v) == name {
 				s.warnUnreported([]*apiv1.ConnectionView{v}, silent)
-				return silent, s.describeOne(encodeConnectionView(v), func() error { return describeConnection(s.Stdout, s.clock(), v) })
+				return silent, s.describeOne(encodeConnectionView(v), func() error { return describeConnection(s.Stdout, s.clock(), v, nil) })
 			}
 		}
 		return silent, notFound("connection", []string{name})

@@ -22,7 +22,17 @@ func (s *session) eventsCommand() *cobra.Command {
 	var last uint32
 	c := &cobra.Command{
 		Use: "events", Short: "What has happened on the hosts, and with -w what happens", Args: cobra.NoArgs,
+		Long: `What has happened on the hosts, and with -w what happens.
+
+Agents tell everything that they see. A controller tells the states of tunnels, connections and hosts, of the whole fleet: what it has
+seen itself, and from before its start the transitions of connections and since when tunnels and hosts are as they are.`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if central, err := s.central(); err != nil {
+				return err
+			} else if central != nil {
+				defer central.close()
+				return s.eventsAt(c.Context(), central, last, watch)
+			}
 			if watch {
 				return s.follow(c.Context(), last)
 			}
