@@ -45,7 +45,7 @@ func withController(t *stage) {
 		w.Verdict(availability, reasons...)
 	}}
 	p.ctl("get", "hosts")
-	fmt.Printf("$ bordergwctl apply -f shop.yaml\n%s\n", w.Apply(w.Manifests()))
+	p.apply(w)
 	took := w.BothUp()
 	p.verdict(highly)
 	t.say("Both tunnels UP, BGP established, %v after everything was created.", took.Round(100*time.Millisecond))
