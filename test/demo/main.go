@@ -40,7 +40,10 @@ func withController(t *stage) {
 	t.Helper()
 	t.say("A VPC (10.0.0.0/16) and a customer's site (172.16.0.0/24), two gateway hosts, two customer routers, a controller.")
 	t.say("Starting a controller with etcd inside, two agents, four charons and three BIRDs …")
-	w := scenario.NewControlled(t, options())
+	o := options()
+	// An agent that is stopped on purpose, as for an upgrade, shall not even move traffic to the other host.
+	o.Agent = "bgp: {restartTime: 120s}\n"
+	w := scenario.NewControlled(t, o)
 	p := play{stage: t, World: w.World, ask: w.Controller.Ctl, command: "bordergwctl", verdict: func(availability string, reasons ...string) {
 		w.Verdict(availability, reasons...)
 	}}
@@ -113,7 +116,7 @@ func (p play) customerRouter() {
 // silence stops a host's agent, and starts it again.
 func (p play) silence(w *scenario.Controlled) {
 	p.Helper()
-	p.say("The agent on gw-a is stopped, and nothing else. The VPC pings 16 addresses at the site meanwhile, ten times a second …")
+	p.say("The agent on gw-a is stopped, and nothing else; its BGP neighbors keep their routes for it (bgp.restartTime). The VPC pings as before …")
 	during := p.PingVPC(100 * time.Millisecond)
 	start := time.Now()
 	p.AgentA.Stop()
