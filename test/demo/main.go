@@ -129,11 +129,12 @@ func (p play) silence(w *scenario.Controlled) {
 	p.ping(5)
 
 	p.say("The agent is started again …")
+	start = time.Now()
 	p.AgentA.Start()
 	w.HostsReport()
-	back := p.BothUp()
+	p.BothUp()
 	p.verdict(highly)
-	p.say("All is as before, BGP included, after %v.", back.Round(100*time.Millisecond))
+	p.say("All is as before, BGP included, after %v.", time.Since(start).Round(100*time.Millisecond))
 	p.ctl("get", "hosts")
 	p.ctl("get", "connections")
 }
