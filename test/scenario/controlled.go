@@ -44,9 +44,9 @@ func (c *Controlled) HostsReport() {
 }
 
 // Apply gives manifests to the controller as an operator does, and returns what bordergwctl printed.
-func (c *Controlled) Apply(manifests map[string]string) string {
+func (c *Controlled) Apply(manifests map[string]string, flags ...string) string {
 	c.T.Helper()
-	out, err := c.Controller.Apply(manifests)
+	out, err := c.Controller.Apply(manifests, flags...)
 	if err != nil {
 		c.T.Fatalf("bordergwctl apply: %v\n%s", err, out)
 	}

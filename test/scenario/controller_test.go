@@ -157,14 +157,13 @@ func verdictIn(t *testing.T, figure string, d time.Duration) {
 
 func (c *Controlled) tunnelGoes(t *testing.T) {
 	told := c.untold(t, apiv1.NotHighlyAvailable)
-	// An agent that has a controller knows nothing of other hosts' tunnels.
-	if out, err := c.Ctl("disable", "tunnel", Tunnel1, "--force"); err != nil {
+	if out, err := c.Controller.Ctl("disable", "tunnel", Tunnel1); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	available := told()
 	verdictIn(t, "tunnel DOWN until NOT_HIGHLY_AVAILABLE is told", available.Sub(since(t, c.Reported(Tunnel1))))
 	c.Verdict(apiv1.NotHighlyAvailable, apiv1.AvailabilityNoTunnelUp)
-	if out, err := c.Ctl("enable", "tunnel", Tunnel1); err != nil {
+	if out, err := c.Controller.Ctl("enable", "tunnel", Tunnel1); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	c.Verdict(apiv1.HighlyAvailable)
