@@ -2817,10 +2817,13 @@ func (*DeleteGatewayHostResponse) Descriptor() ([]byte, []int) {
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A resource whose metadata has a resource_version is refused when it has changed since.
-	Resources     []*Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
-	DryRun        bool        `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Resources []*Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	DryRun    bool        `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Gives each connection that is created, and of which no tunnel is in the request, the tunnels of its default layout, as
+	// CreateVPNConnection does.
+	DefaultTunnels bool `protobuf:"varint,3,opt,name=default_tunnels,json=defaultTunnels,proto3" json:"default_tunnels,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ApplyRequest) Reset() {
@@ -2867,9 +2870,16 @@ func (x *ApplyRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *ApplyRequest) GetDefaultTunnels() bool {
+	if x != nil {
+		return x.DefaultTunnels
+	}
+	return false
+}
+
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of the request.
+	// In the order of the request; then the tunnels that default_tunnels asked for.
 	Results       []*ApplyResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	Warnings      []*Finding     `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3572,10 +3582,11 @@ const file_api_v1_controller_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\x1b\n" +
-	"\x19DeleteGatewayHostResponse\"\\\n" +
+	"\x19DeleteGatewayHostResponse\"\x85\x01\n" +
 	"\fApplyRequest\x123\n" +
 	"\tresources\x18\x01 \x03(\v2\x15.bordergw.v1.ResourceR\tresources\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"u\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12'\n" +
+	"\x0fdefault_tunnels\x18\x03 \x01(\bR\x0edefaultTunnels\"u\n" +
 	"\rApplyResponse\x122\n" +
 	"\aresults\x18\x01 \x03(\v2\x18.bordergw.v1.ApplyResultR\aresults\x120\n" +
 	"\bwarnings\x18\x02 \x03(\v2\x14.bordergw.v1.FindingR\bwarnings\"\x9b\x01\n" +

@@ -93,6 +93,15 @@ contexts:
 		t.Errorf("the same again: %d\n%s", code, out)
 	}
 
+	check(0, "VPNTunnel/branch-2 created (dry run)", "apply", "--dry-run", "--default-tunnels", "-f", write("branch.yaml", `kind: CustomerGateway
+name: branch
+spec: {asn: 65020, addresses: [203.0.113.9]}
+---
+kind: VPNConnection
+name: branch
+spec: {borderGateway: shop, customerGateway: branch, routing: BGP}
+`))
+
 	changed := strings.Replace(manifests, "psk: {file: psk}", "psk: another-key-for-it\n  mtu: 1400", 1)
 	changed = strings.Replace(changed, "name: idc\n", "name: idc\nmetadata: {displayName: Data centre}\n", 1)
 	code, out = bordergwctl("plan", "-f", write("planned.yaml", changed))

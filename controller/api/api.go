@@ -121,7 +121,9 @@ func (h *Resources) Apply(ctx context.Context, req *apiv1.ApplyRequest) (*apiv1.
 	if err != nil {
 		return nil, err
 	}
-	results, warnings, err := h.Service.Apply(ctx, h.asked(ctx, req.GetDryRun()), objects)
+	w := h.asked(ctx, req.GetDryRun())
+	w.DefaultTunnels = req.GetDefaultTunnels()
+	results, warnings, err := h.Service.Apply(ctx, w, objects)
 	if err != nil {
 		return nil, h.problem(err)
 	}

@@ -207,6 +207,25 @@ func (c *change) defaultTunnels(connection string) error {
 	return nil
 }
 
+// missingTunnels stages the default tunnels of the connections that the write creates and has no tunnels for.
+func (c *change) missingTunnels(objects []model.Object) error {
+	with := map[string]bool{}
+	for _, o := range objects {
+		if t, ok := o.(*apiv1.VPNTunnel); ok {
+			with[t.GetSpec().GetConnection()] = true
+		}
+	}
+	for _, st := range slices.Clone(c.steps) {
+		if st.action != Created || st.ref.Kind != apiv1.KindVPNConnection || with[st.ref.Name] {
+			continue
+		}
+		if err := c.defaultTunnels(st.ref.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // reservation is what one write is about to take.
 type reservation struct {
 	service *Service

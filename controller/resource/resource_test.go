@@ -132,6 +132,32 @@ func TestChoices(t *testing.T) {
 	})
 }
 
+// Apply gives default tunnels to connections that are new and have none of their own, and to no others.
+func TestApplyWithDefaultTunnels(t *testing.T) {
+	c := single(t)
+	c.hosts(2)
+	c.create(gateway("shop"))
+	c.create(customer("idc", "203.0.113.1", "203.0.113.2"))
+	c.create(customer("branch", "203.0.113.3", "203.0.113.4"))
+	c.create(connection("old", "shop", "branch"))
+	results, _, err := c.Apply(t.Context(), resource.Write{DefaultTunnels: true}, []model.Object{
+		&apiv1.VPNTunnel{Name: "own", Spec: &apiv1.VPNTunnelSpec{Connection: "full"}}, connection("full", "shop", "head"), connection("new", "shop", "idc"), connection("old", "shop", "branch"),
+		customer("head", "203.0.113.5", "203.0.113.6"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range results {
+		got = append(got, r.Action+" "+model.RefOf(r.After).String())
+	}
+	want := []string{"CREATED VPNTunnel/own", "CREATED VPNConnection/full", "CREATED VPNConnection/new", "UNCHANGED VPNConnection/old",
+		"CREATED CustomerGateway/head", "CREATED VPNTunnel/new-1", "CREATED VPNTunnel/new-2"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Released addresses count no more, and the next connections spread over all hosts.
 func TestLeastLoadedHosts(t *testing.T) {
 	c := single(t)

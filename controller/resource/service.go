@@ -52,7 +52,7 @@ type Write struct {
 	Actor Actor
 	// DryRun: everything is checked and answered as if it had been written.
 	DryRun bool
-	// DefaultTunnels: a connection is created with the tunnels of the default layout.
+	// DefaultTunnels: a connection is created with the tunnels of the default layout, by Apply only if the write has none of its own.
 	DefaultTunnels bool
 }
 
@@ -102,7 +102,12 @@ func (s *Service) Delete(ctx context.Context, w Write, ref store.Ref, version st
 	return err
 }
 
-// Apply creates and replaces resources in one transaction; the results are in the order of the objects.
+// Apply creates and replaces resources in one transaction; the results are in the order of the objects, those of default tunnels behind.
 func (s *Service) Apply(ctx context.Context, w Write, objects []model.Object) ([]Result, []*apiv1.Finding, error) {
-	return s.write(ctx, w, func(c *change) error { return c.apply(objects) })
+	return s.write(ctx, w, func(c *change) error {
+		if err := c.apply(objects); err != nil || !w.DefaultTunnels {
+			return err
+		}
+		return c.missingTunnels(objects)
+	})
 }

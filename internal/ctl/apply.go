@@ -21,7 +21,7 @@ import (
 
 func (s *session) applyCommand() *cobra.Command {
 	var paths []string
-	var dryRun bool
+	req := &apiv1.ApplyRequest{}
 	c := &cobra.Command{
 		Use: "apply -f FOLDER|FILE|-", Short: "Creates and changes resources at a controller, all of them or none",
 		Long: `Creates and changes resources at a controller, and shows what changes. All documents of all files are one transaction.
@@ -37,11 +37,13 @@ be read.`,
 			if err != nil {
 				return err
 			}
-			return s.apply(c.Context(), docs, dryRun)
+			return s.apply(c.Context(), docs, req)
 		},
 	}
 	c.Flags().StringArrayVarP(&paths, "filename", "f", nil, "a folder of manifests, a file, or - for the standard input; may be given more than once")
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "let the controller check everything and show what would change, and change nothing")
+	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "let the controller check everything and show what would change, and change nothing")
+	c.Flags().BoolVar(&req.DefaultTunnels, "default-tunnels", false,
+		"give each new connection of which no tunnel is in the files those of the default layout; nobody can read their keys: replace them")
 	return c
 }
 
@@ -170,7 +172,7 @@ func (s *session) readSecret(source *apiv1.SecretSource, dir string) error {
 	return nil
 }
 
-func (s *session) apply(ctx context.Context, docs *documents, dryRun bool) error {
+func (s *session) apply(ctx context.Context, docs *documents, req *apiv1.ApplyRequest) error {
 	c, err := s.required()
 	if err != nil {
 		return err
@@ -178,7 +180,8 @@ func (s *session) apply(ctx context.Context, docs *documents, dryRun bool) error
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	resp, err := c.Apply(ctx, &apiv1.ApplyRequest{DryRun: dryRun, Resources: docs.resources()})
+	req.Resources = docs.resources()
+	resp, err := c.Apply(ctx, req)
 	if err != nil {
 		var e *connect.Error
 		if errors.As(err, &e) && len(refusal(e)) > 0 {
@@ -192,7 +195,7 @@ func (s *session) apply(ctx context.Context, docs *documents, dryRun bool) error
 	for _, f := range resp.GetWarnings() {
 		fmt.Fprintf(s.Stderr, "warning: %s\n", printable(manifest.Format(f)))
 	}
-	return s.showApplied(resp, dryRun)
+	return s.showApplied(resp, req.GetDryRun())
 }
 
 func (s *session) showApplied(resp *apiv1.ApplyResponse, dryRun bool) error {

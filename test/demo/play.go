@@ -28,6 +28,18 @@ func (p play) ctl(args ...string) {
 	p.show(p.command, p.ask, args...)
 }
 
+// apply creates everything at the controller, and shows of it what was created, without the fields.
+func (p play) apply(w *scenario.Controlled) {
+	p.Helper()
+	fmt.Println("$ bordergwctl apply -f shop.yaml | grep -v '^  '")
+	for line := range strings.Lines(w.Apply(w.Manifests())) {
+		if !strings.HasPrefix(line, "  ") {
+			fmt.Print(line)
+		}
+	}
+	fmt.Println()
+}
+
 // routes are known to agents only.
 func (p play) routes() {
 	p.Helper()

@@ -26,6 +26,7 @@ func run(f func(*stage)) int {
 	defer cancel()
 	t := &stage{ctx: ctx, start: time.Now()}
 	done := make(chan struct{})
+	fmt.Println()
 	go func() {
 		defer close(done)
 		defer t.close()
@@ -45,8 +46,9 @@ func (t *stage) close() {
 	}
 }
 
+// say ends with an empty line, like everything that is shown.
 func (t *stage) say(format string, args ...any) {
-	fmt.Printf("\n[%5.1f s] %s\n\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+	fmt.Printf("[%5.1f s] %s\n\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (t *stage) Helper()                  {}

@@ -22,8 +22,8 @@ func NewControlled(t lab.T, o Options) *Controlled {
 	o.NoAgents = true
 	c := &Controlled{World: New(t, o)}
 	c.Controller = c.Internet.Controller(lab.ControllerOptions{Address: "198.51.100.254", Agents: []string{"gw-a", "gw-b"}})
-	c.AgentA = c.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA}, Charon: c.CharonA, Source: c.Controller.AgentSource("gw-a"), Extra: "zone: a\n"})
-	c.AgentB = c.GatewayB.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayB}, Charon: c.CharonB, Source: c.Controller.AgentSource("gw-b"), Extra: "zone: b\n"})
+	c.AgentA = c.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA}, Charon: c.CharonA, Source: c.Controller.AgentSource("gw-a"), Extra: "zone: a\n" + o.Agent})
+	c.AgentB = c.GatewayB.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayB}, Charon: c.CharonB, Source: c.Controller.AgentSource("gw-b"), Extra: "zone: b\n" + o.Agent})
 	c.HostsReport()
 	return c
 }
@@ -44,9 +44,9 @@ func (c *Controlled) HostsReport() {
 }
 
 // Apply gives manifests to the controller as an operator does, and returns what bordergwctl printed.
-func (c *Controlled) Apply(manifests map[string]string) string {
+func (c *Controlled) Apply(manifests map[string]string, flags ...string) string {
 	c.T.Helper()
-	out, err := c.Controller.Apply(manifests)
+	out, err := c.Controller.Apply(manifests, flags...)
 	if err != nil {
 		c.T.Fatalf("bordergwctl apply: %v\n%s", err, out)
 	}

@@ -29,8 +29,8 @@ func (c *Controlled) chosen() []chosen {
 	return out.Items
 }
 
-// TestControllerAllocates: of a connection only the customer's two addresses and the keys are known, because keys that a controller makes
-// can be read by nobody; the controller chooses the rest, and the customer configures what it tells.
+// TestControllerAllocates: of a connection nothing is known but the customer's two addresses. The controller chooses the rest, and the
+// customer configures what it tells.
 func TestControllerAllocates(t *testing.T) {
 	w := NewControlled(t, Options{Routing: "BGP", NoCustomer: true})
 	w.Apply(map[string]string{"shop.yaml": `kind: BorderGateway
@@ -47,15 +47,7 @@ spec: {asn: 65010, addresses: [203.0.113.1, 203.0.113.2]}
 kind: VPNConnection
 name: shop-idc
 spec: {borderGateway: shop-prod, customerGateway: shop-idc, routing: BGP}
----
-kind: VPNTunnel
-name: shop-idc-1
-spec: {connection: shop-idc, psk: {value: ` + PSK1 + `}}
----
-kind: VPNTunnel
-name: shop-idc-2
-spec: {connection: shop-idc, psk: {value: ` + PSK2 + `}}
-`})
+`}, "--default-tunnels")
 	tunnels := w.chosen()
 	if len(tunnels) != 2 || tunnels[0].Name != Tunnel1 || tunnels[1].Name != Tunnel2 {
 		t.Fatalf("tunnels: %+v", tunnels)
@@ -70,6 +62,18 @@ spec: {connection: shop-idc, psk: {value: ` + PSK2 + `}}
 	ends := []lab.CustomerTunnel{tunnels[0].customersEnd(t, PSK1), tunnels[1].customersEnd(t, PSK2)}
 	if a, b := netip.MustParsePrefix(ends[0].Inside), netip.MustParsePrefix(ends[1].Inside); a.Overlaps(b) {
 		t.Errorf("inside prefixes %v and %v overlap", a, b)
+	}
+	// Nobody can read the keys that were made: the operator replaces them with those that he tells the customer.
+	w.Apply(map[string]string{"keys.yaml": `kind: VPNTunnel
+name: shop-idc-1
+spec: {connection: shop-idc, psk: {value: ` + PSK1 + `}}
+---
+kind: VPNTunnel
+name: shop-idc-2
+spec: {connection: shop-idc, psk: {value: ` + PSK2 + `}}
+`})
+	if now := w.chosen(); !slices.Equal(now, tunnels) {
+		t.Errorf("with the keys %+v became %+v", tunnels, now)
 	}
 	w.Customer(ends[0], ends[1])
 	w.Verdict(apiv1.HighlyAvailable)

@@ -157,14 +157,13 @@ func verdictIn(t *testing.T, figure string, d time.Duration) {
 
 func (c *Controlled) tunnelGoes(t *testing.T) {
 	told := c.untold(t, apiv1.NotHighlyAvailable)
-	// An agent that has a controller knows nothing of other hosts' tunnels.
-	if out, err := c.Ctl("disable", "tunnel", Tunnel1, "--force"); err != nil {
+	if out, err := c.Controller.Ctl("disable", "tunnel", Tunnel1); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	available := told()
 	verdictIn(t, "tunnel DOWN until NOT_HIGHLY_AVAILABLE is told", available.Sub(since(t, c.Reported(Tunnel1))))
 	c.Verdict(apiv1.NotHighlyAvailable, apiv1.AvailabilityNoTunnelUp)
-	if out, err := c.Ctl("enable", "tunnel", Tunnel1); err != nil {
+	if out, err := c.Controller.Ctl("enable", "tunnel", Tunnel1); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	c.Verdict(apiv1.HighlyAvailable)
@@ -225,7 +224,7 @@ func (c *Controlled) controllerDies(t *testing.T) {
 		}
 		return nil
 	})
-	measuredTime("controller's restart until its state is complete", time.Since(start))
+	t.Logf("the state is complete %v after the controller's restart", time.Since(start))
 	if s := ping.Stop(); s.Lost > 0 {
 		t.Errorf("while the controller was away: %v", s)
 	}

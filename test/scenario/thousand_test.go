@@ -28,7 +28,7 @@ func TestThousandTunnels(t *testing.T) {
 
 	files := map[string]string{}
 	for tenant := range tenants {
-		s.GatewayA.Bridge(fmt.Sprintf("vpc%d", tenant))
+		s.GatewayA.Bridge(fmt.Sprintf("tenant%d", tenant))
 		files[fmt.Sprintf("tenant-%d.yaml", tenant)] = manyTunnels(tenant, connections, addresses)
 	}
 	start := time.Now()
@@ -66,7 +66,7 @@ func TestThousandTunnels(t *testing.T) {
 // manyTunnels is a tenant whose customers have one connection each, with all tunnels that it may have.
 func manyTunnels(tenant, connections, addresses int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kind: BorderGateway\nname: t%[1]d\nspec:\n  asn: 65000\n  attachments: [{name: vpc, interface: vpc%[1]d, prefixes: [10.0.0.0/16]}]\n", tenant)
+	fmt.Fprintf(&b, "kind: BorderGateway\nname: t%[1]d\nspec:\n  asn: 65000\n  attachments: [{name: vpc, interface: tenant%[1]d, prefixes: [10.0.0.0/16]}]\n", tenant)
 	for c := range connections {
 		name := fmt.Sprintf("t%d-%d", tenant, c)
 		var customer []string
