@@ -280,7 +280,9 @@ func (d *Driver) foldLog(m *vici.Message, now time.Time) {
 		// Adopted ones were established before anything was heard of them.
 		k.established = true
 	}
-	d.watchers.emit(Event{Kind: LogLine, Tunnel: t.name, Time: now, Message: line})
+	for _, told := range k.tell(line) {
+		d.watchers.emit(Event{Kind: LogLine, Tunnel: t.name, Time: now, Message: told})
+	}
 	d.attend(t, id, line, now)
 	d.vital(t, k, line, now)
 	d.conclude(t, k, outcome, failure, now)

@@ -123,7 +123,7 @@ const (
 	TunnelChanged EventKind = iota + 1
 	// FailureSeen: Reason and Message say why a negotiation failed or an established tunnel ended.
 	FailureSeen
-	// LogLine: one line of charon's log about Tunnel.
+	// LogLine: one line of charon's log about Tunnel; those of keepalives are left out.
 	LogLine
 	// Disconnected: charon does not answer; State keeps what was known.
 	Disconnected

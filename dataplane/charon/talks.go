@@ -13,6 +13,7 @@ const maxTalks = 4096
 // talk is what the log and events said about one IKE_SA of charon.
 type talk struct {
 	diagnose.Conversation
+	chatter
 	id uint32
 	// tunnel is empty until the connection is known or the addresses tell.
 	tunnel string

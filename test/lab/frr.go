@@ -36,7 +36,7 @@ type FRRConf struct {
 	Extra    string
 }
 
-// String writes bgpd.conf.
+// String writes the configuration of BGP.
 func (c FRRConf) String() string {
 	var b strings.Builder
 	hold := c.Hold
@@ -65,26 +65,32 @@ func (c FRRConf) String() string {
 	return b.String()
 }
 
-// FRR starts zebra, bgpd and bfdd. bgpd answers when this returns.
+// FRR starts zebra, bgpd and bfdd, and mgmtd where FRR has it. They are configured when this returns.
 func (h *Host) FRR(conf FRRConf) *FRR {
 	t := h.lab.t
 	t.Helper()
 	f := &FRR{host: h, space: filepath.Base(h.lab.run) + "-" + h.name}
 	h.lab.must(f.folders(), "%s: FRR's folders", h.name)
 	t.Cleanup(func() { _ = os.RemoveAll(f.sockets()) })
-	for _, d := range []struct{ name, conf string }{{"zebra", "ip nht resolve-via-default\n"}, {"bfdd", ""}, {"bgpd", conf.String()}} {
-		// The daemons read it as the user frr, to whom the lab's own folders are closed.
-		file := filepath.Join(f.sockets(), d.name+".conf")
-		h.lab.must(os.WriteFile(file, []byte("log stdout\n"+d.conf), 0o644), "%s: %s", h.name, file)
-		p := h.Start("frr-"+d.name, ProcessOptions{}, filepath.Join(frrFolder, d.name), "-N", f.space, "-f", file, "-A", "127.0.0.1")
-		Eventually(t, frrTimeout, h.name+": "+d.name+" answers", func() error {
+	daemons := []string{"zebra", "bfdd", "bgpd"}
+	// From FRR 10 on, zebra is configured by mgmtd, and does nothing but complain without it.
+	if _, err := os.Stat(filepath.Join(frrFolder, "mgmtd")); err == nil {
+		daemons = slices.Insert(daemons, 0, "mgmtd")
+	}
+	for _, d := range daemons {
+		p := h.Start("frr-"+d, ProcessOptions{}, filepath.Join(frrFolder, d), "-N", f.space, "--log", "stdout", "-A", "127.0.0.1")
+		Eventually(t, frrTimeout, h.name+": "+d+" answers", func() error {
 			if !p.Alive() {
-				t.Fatalf("lab: %s: %s ended:\n%s", h.name, d.name, p.LogTail(20))
+				t.Fatalf("lab: %s: %s ended:\n%s", h.name, d, p.LogTail(20))
 			}
-			_, err := os.Stat(filepath.Join(f.sockets(), d.name+".vty"))
+			_, err := os.Stat(filepath.Join(f.sockets(), d+".vty"))
 			return err
 		})
 	}
+	file := filepath.Join(f.sockets(), "frr.conf")
+	h.lab.must(os.WriteFile(file, []byte("ip nht resolve-via-default\n"+conf.String()), 0o600), "%s: %s", h.name, file)
+	out, err := h.Run("vtysh", "-N", f.space, "-f", file)
+	h.lab.must(err, "%s: FRR's configuration: %s", h.name, out)
 	return f
 }
 
