@@ -20,10 +20,15 @@ type Tx struct {
 	staged map[Ref]*apiv1.Stored // nil: deleted
 	leases map[Ref]Lease
 	extra  []clientv3.Op
+	// By the Set of an index: the staged records that are its members, and those that were in the base.
+	joined, left map[string]map[Ref]bool
 }
 
 func newTx(keys keyspace, base *state) *Tx {
-	return &Tx{keys: keys, base: base, read: map[Ref]bool{}, guards: map[string]bool{}, staged: map[Ref]*apiv1.Stored{}, leases: map[Ref]Lease{}}
+	return &Tx{
+		keys: keys, base: base, read: map[Ref]bool{}, guards: map[string]bool{}, staged: map[Ref]*apiv1.Stored{}, leases: map[Ref]Lease{},
+		joined: map[string]map[Ref]bool{}, left: map[string]map[Ref]bool{},
+	}
 }
 
 // Get implements Reader.
@@ -57,7 +62,7 @@ func (t *Tx) Peek() Reader { return overlay{t} }
 func (t *Tx) Put(ref Ref, v *apiv1.Stored) {
 	t.read[ref] = true
 	delete(t.leases, ref)
-	t.staged[ref] = v
+	t.stage(ref, v)
 }
 
 // PutLeased is Put for a record that vanishes when its lease ends. It must be in no index: nobody writes guards when a lease ends.
@@ -69,7 +74,31 @@ func (t *Tx) PutLeased(ref Ref, v *apiv1.Stored, l Lease) {
 // Delete deletes a record.
 func (t *Tx) Delete(ref Ref) {
 	t.read[ref] = true
-	t.staged[ref] = nil
+	t.stage(ref, nil)
+}
+
+// stage keeps the sets at hand, so that thousands of writes in one Tx do not look through each other.
+func (t *Tx) stage(ref Ref, v *apiv1.Stored) {
+	if old, again := t.staged[ref]; again {
+		for _, i := range t.base.indexes(ref, old) {
+			delete(t.joined[i.Set], ref)
+		}
+	} else if r := t.base.Get(ref); r != nil {
+		for _, i := range t.base.index(ref, r.Value) {
+			addTo(t.left, i.Set, ref)
+		}
+	}
+	t.staged[ref] = v
+	for _, i := range t.base.indexes(ref, v) {
+		addTo(t.joined, i.Set, ref)
+	}
+}
+
+func addTo(sets map[string]map[Ref]bool, set string, ref Ref) {
+	if sets[set] == nil {
+		sets[set] = map[Ref]bool{}
+	}
+	sets[set][ref] = true
 }
 
 // PutAside writes a key outside of the records, below a name of its own: the audit log.
@@ -153,40 +182,34 @@ func (o overlay) Get(ref Ref) *Record {
 }
 
 func (o overlay) Find(i Index) []*Record {
-	return o.merge(o.t.base.Find(i), func(ref Ref, v *apiv1.Stored) bool { return o.member(ref, v, i) })
+	return o.merge(o.t.base.Find(i), o.t.left[i.Set], o.t.joined[i.Set])
 }
 
 func (o overlay) Count(i Index) int {
-	n := o.t.base.Count(i)
-	for ref, v := range o.t.staged {
-		if o.t.base.sets[i.Set][ref] != nil {
-			n--
-		}
-		if v != nil && o.member(ref, v, i) {
-			n++
-		}
-	}
-	return n
-}
-
-func (o overlay) member(ref Ref, v *apiv1.Stored, i Index) bool {
-	return slices.ContainsFunc(o.t.base.index(ref, v), func(x Index) bool { return x.Set == i.Set })
+	return o.t.base.Count(i) - len(o.t.left[i.Set]) + len(o.t.joined[i.Set])
 }
 
 func (o overlay) All(kind string) []*Record {
-	return o.merge(o.t.base.All(kind), func(ref Ref, _ *apiv1.Stored) bool { return ref.Kind == kind })
+	staged := map[Ref]bool{}
+	for ref := range o.t.staged {
+		if ref.Kind == kind {
+			staged[ref] = true
+		}
+	}
+	return o.merge(o.t.base.All(kind), staged, staged)
 }
 
 func (o overlay) Revision() int64 { return o.t.base.revision }
 
-func (o overlay) merge(base []*Record, belongs func(Ref, *apiv1.Stored) bool) []*Record {
-	if len(o.t.staged) == 0 {
+// merge takes out of the base's records what has left them, and adds what has joined and is not deleted.
+func (o overlay) merge(base []*Record, left, joined map[Ref]bool) []*Record {
+	if len(left) == 0 && len(joined) == 0 {
 		return base
 	}
-	out := slices.DeleteFunc(base, func(r *Record) bool { _, ok := o.t.staged[r.Ref]; return ok })
-	for ref, v := range o.t.staged {
-		if v != nil && belongs(ref, v) {
-			out = append(out, o.record(ref))
+	out := slices.DeleteFunc(base, func(r *Record) bool { return left[r.Ref] })
+	for ref := range joined {
+		if r := o.record(ref); r != nil {
+			out = append(out, r)
 		}
 	}
 	slices.SortFunc(out, func(a, b *Record) int { return compareRefs(a.Ref, b.Ref) })
