@@ -20,21 +20,13 @@ type AdmitOptions struct {
 	Manifests bool
 	// MLKEM says whether charon can do the hybrid key exchange; CapabilityUnknown refuses nothing.
 	MLKEM Capability
+	// HostMLKEM says the same of the host of a cloud address, for a caller that knows all hosts. It is used where Owns is nil.
+	HostMLKEM func(netip.Addr) Capability
 	// Quotas; fields that are zero stand for the default.
 	Quotas Quotas
 	// Underlay is the device that the encrypted packets use; no attachment may take it. Empty when it is not known.
 	Underlay string
 }
-
-// Capability is what is known of something that depends on versions and builds.
-type Capability int
-
-const (
-	// CapabilityUnknown: nobody was asked.
-	CapabilityUnknown Capability = iota
-	CapabilityPresent
-	CapabilityAbsent
-)
 
 // Quotas bounds the number of objects.
 type Quotas struct {

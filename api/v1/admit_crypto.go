@@ -34,8 +34,8 @@ func (c *checker) ike(s scope, t *VPNTunnel) {
 		switch {
 		case version == 1:
 			s.fail("spec.ike.postQuantum", "REQUIRED needs IKEv2")
-		case c.opts.MLKEM == CapabilityAbsent && c.ownedHere(t):
-			s.fail("spec.ike.postQuantum", "REQUIRED cannot work here: charon has no ML-KEM (it needs strongSwan 6.0 with the plugin ml, or 6.0.2 with OpenSSL 3.5)")
+		case c.noMLKEM(t) != "":
+			s.fail("spec.ike.postQuantum", "REQUIRED %s", c.noMLKEM(t))
 		}
 	}
 	s.duration("spec.ike.lifetime", ike.GetLifetime(), minLifetime, maxLifetime, time.Second)
@@ -81,8 +81,8 @@ func (c *checker) proposals(s scope, path string, t *VPNTunnel, list []string, p
 		if len(p.Weak) > 0 {
 			s.warn(field, "%q is weak (%s): use it only for a device that can do no better", text, strings.Join(p.Weak, ", "))
 		}
-		if hasMLKEM(p) && c.opts.MLKEM == CapabilityAbsent && c.ownedHere(t) {
-			s.fail(field, "%q cannot work here: charon has no ML-KEM (it needs strongSwan 6.0 with the plugin ml, or 6.0.2 with OpenSSL 3.5)", text)
+		if hasMLKEM(p) && c.noMLKEM(t) != "" {
+			s.fail(field, "%q %s", text, c.noMLKEM(t))
 		}
 	}
 }

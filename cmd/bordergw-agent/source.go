@@ -83,15 +83,15 @@ func files(c *apiv1.ControllerSourceConfig) remote.Files {
 
 // capabilities is what controllers are told.
 func (s surroundings) capabilities() *apiv1.HostCapabilities {
-	out := &apiv1.HostCapabilities{AgentVersion: s.version, MlKem: "UNKNOWN"}
+	out := &apiv1.HostCapabilities{AgentVersion: s.version, MlKem: apiv1.CapabilityUnknown.String()}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err == nil {
 		out.Kernel = unix.ByteSliceToString(name.Release[:])
 	}
 	if can, known := s.charon(); known {
-		out.CharonVersion, out.MlKem = can.Version, "ABSENT"
+		out.CharonVersion, out.MlKem = can.Version, apiv1.CapabilityAbsent.String()
 		if can.MLKEM {
-			out.MlKem = "PRESENT"
+			out.MlKem = apiv1.CapabilityPresent.String()
 		}
 	}
 	return out

@@ -256,6 +256,7 @@ contexts:
 	for args, want := range map[string]string{
 		"disable tunnel ": "shop-idc-1\nshop-idc-2\n", "enable host ": "gw-a\ngw-b\n", "drain host ": "gw-a\ngw-b\n", "logs tunnel ": "shop-idc-1\nshop-idc-2\n",
 		"describe connection ": "shop-idc\n", "describe gateway ": "shop\n", "get customers ": "idc\n", "delete tunnel ": "shop-idc-1\nshop-idc-2\n",
+		"get tunnels --context ": "lab\nviewer\n", "completion ": "bash\tGenerate the autocompletion script for bash\nfish\tGenerate the autocompletion script for fish\npowershell\tGenerate the autocompletion script for powershell\nzsh\tGenerate the autocompletion script for zsh\n",
 	} {
 		words := append([]string{"__complete"}, append(strings.Fields(args), "")...)
 		var out bytes.Buffer
@@ -265,4 +266,3 @@ contexts:
 		}
 	}
 }
-

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/controller/fleet"
 	"github.com/bordergw/bordergw/controller/model"
 	"github.com/bordergw/bordergw/controller/store"
 )
@@ -78,20 +79,32 @@ func (c *change) check() ([]*apiv1.Finding, error) {
 }
 
 func (c *change) admit(v *verdict, written map[string]bool, old, new *apiv1.Set) {
-	opts := apiv1.AdmitOptions{Quotas: c.Quotas, Host: c.hostName}
-	known := map[place]bool{}
+	opts := apiv1.AdmitOptions{Quotas: c.Quotas, Host: c.hostName, HostMLKEM: c.hostMLKEM}
+	known := map[place]string{}
 	for _, f := range apiv1.Admit(old, opts) {
-		known[placeOf(f)] = true
+		known[placeOf(f)] = f.GetMessage()
 	}
 	for _, f := range apiv1.Admit(new, opts) {
+		before, broken := known[placeOf(f)]
 		switch {
 		case c.unfilled[f.GetObject()]:
 		case written[f.GetObject()]:
+			// What has become wrong by itself (a quota, a host's charon) must not keep anybody from changing other things.
+			f.Warning = f.GetWarning() || broken && before == f.GetMessage()
 			v.add(model.ErrInvalid, f)
-		case !known[placeOf(f)] && !f.GetWarning():
+		case !broken && !f.GetWarning():
 			v.add(model.ErrPrecondition, f)
 		}
 	}
+}
+
+// hostMLKEM is what the host of a cloud address told last of its charon. It is advice: charon may be another one tomorrow.
+func (c *change) hostMLKEM(cloud netip.Addr) apiv1.Capability {
+	rec := c.tx.Peek().Get(fleet.Host(c.hostName(cloud)))
+	if rec == nil {
+		return apiv1.CapabilityUnknown
+	}
+	return apiv1.ParseCapability(rec.Value.GetHost().GetCapabilities().GetMlKem())
 }
 
 // hostName needs no note: around has read the host of every address that a rule compares.

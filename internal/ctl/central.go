@@ -96,6 +96,19 @@ func (s *session) contextsCommand() *cobra.Command {
 	}
 }
 
+// contextNames proposes contexts; a file that cannot be read proposes none.
+func (s *session) contextNames(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	f, err := contexts.Load(contexts.Path(s.Getenv))
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []cobra.Completion
+	for _, c := range f.Contexts {
+		out = append(out, c.Name)
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
 // told turns a controller's error into one for people; a refusal has a line for each finding.
 func told(err error) error {
 	var e *connect.Error

@@ -103,6 +103,7 @@ func (s *session) heldColumns(kind string) []column[held] {
 		{title: "TUNNELS", cell: func(h host) string { return number(uint64(h.GetStatus().GetTunnels())) }},
 		{title: "AGENT", wide: true, cell: func(h host) string { return h.GetStatus().GetAgentVersion() }},
 		{title: "CHARON", wide: true, cell: func(h host) string { return h.GetStatus().GetCharonVersion() }},
+		{title: "ML-KEM", wide: true, cell: func(h host) string { return h.GetStatus().GetMlKem() }},
 		{title: "CONTROLLER", wide: true, cell: func(h host) string { return h.GetStatus().GetController() }},
 	}), version, title)...)
 }

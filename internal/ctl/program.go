@@ -93,8 +93,8 @@ func (p Program) command() *cobra.Command {
 		Short: "Shows what bordergw's agents do, and takes tunnels out of service",
 		Long: `Shows what bordergw's agents do: gateways, connections, tunnels and routes; and takes tunnels and hosts out of service and back.
 
-With a context (--context, or currentContext in ~/.config/bordergwctl/config.yaml) a controller is asked in place of agents: get and
-describe then show what all hosts report, and apply and delete change resources. --socket asks agents even so.
+With a context (--context, or currentContext in ~/.config/bordergwctl/config.yaml) a controller is asked in place of agents: it shows what all
+hosts report, passes on what is to be done on them, and apply and delete change resources. --socket asks agents even so.
 
 With several sockets the agents' answers are merged, and a connection's availability is computed over all of them. An agent that does
 not answer counts as its host being silent: the answer is printed without it and the exit code is 3.
@@ -123,6 +123,9 @@ brought to its end; 2 wrong usage; 3 an agent did not answer.`,
 	}
 	// The only fault is a flag that does not exist.
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(fixed(formats()), cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
+	if err := root.RegisterFlagCompletionFunc("context", s.contextNames); err != nil {
 		panic(err)
 	}
 	root.AddCommand(s.getCommand(), s.describeCommand(), s.disableCommand(), s.enableCommand(), s.drainCommand(), s.planCommand(),
