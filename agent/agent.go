@@ -266,6 +266,7 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 	a.set = set
 	a.inForce.Store(set)
 	a.local.Keep(ownTunnels(set, a.host))
+	tunnels := set.ByConnection()
 	for _, name := range plan.Serves(set, a.host) {
 		g, err := plan.Build(set, a.host, a.ids, name, a.opts.MaxBGPRoutes)
 		if err != nil {
@@ -284,7 +285,7 @@ func (a *Agent) apply(ctx context.Context, group *errgroup.Group, set *apiv1.Set
 			a.workers[name] = w
 		}
 		// Before it runs: a worker that nobody has told anything takes the gateway for one that is no longer served.
-		w.set(desired{plan: g, set: set, warnings: warnings})
+		w.set(desired{plan: g, set: set, connections: set.ConnectionsOf(name), tunnels: tunnels, warnings: warnings})
 		if !ok {
 			group.Go(func() error { a.work(ctx, w); return nil })
 		}

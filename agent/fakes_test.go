@@ -26,6 +26,8 @@ type folder struct {
 	changed func()
 	// mlkem is asked at each reading, when set.
 	mlkem func() apiv1.Capability
+	// quotas are the defaults where they are zero.
+	quotas apiv1.Quotas
 	// locallyDown is source.FileOptions.LocallyDown.
 	locallyDown func(string) bool
 
@@ -77,7 +79,7 @@ func (f *folder) Run(ctx context.Context, emit func(*apiv1.Set)) error {
 }
 
 func (f *folder) options() manifest.LoadOptions {
-	options := manifest.LoadOptions{Underlay: "eth0", Owns: func(a netip.Addr) bool {
+	options := manifest.LoadOptions{Underlay: "eth0", Quotas: f.quotas, Owns: func(a netip.Addr) bool {
 		return a == netip.MustParseAddr("198.51.100.1") || a == netip.MustParseAddr("198.51.100.2")
 	}}
 	if f.mlkem != nil {

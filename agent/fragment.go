@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/bordergw/bordergw/agent/plan"
@@ -27,8 +28,12 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 	conditions := found.conditions(w.conditions, w.now())
 	w.conditions = conditions
 	refusals := refusalsOf(w.drivers.BGP.Refused(g.Name))
-	out := fragment{routes: append(p.Routing.Routes, g.RefusedRoutes(refusals.list)...), logs: map[string][]*apiv1.LogEntry{}, stats: w.stats}
+	out := fragment{routes: slices.Concat(p.Routing.Routes, g.RefusedRoutes(refusals.list)), logs: map[string][]*apiv1.LogEntry{}, stats: w.stats}
 	statuses := map[string]*apiv1.VPNTunnelStatus{}
+	mtus := map[string]int{}
+	for _, l := range p.Link.Interfaces {
+		mtus[l.Tunnel] = l.MTU
+	}
 	up := uint32(0)
 	for i := range g.Tunnels {
 		t := &g.Tunnels[i]
@@ -41,11 +46,7 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 			st.BgpSession.Refused = refusals.count[plan.TunnelNeighbor(t.Name)]
 		}
 		st.InterfaceName = t.Interface
-		for _, l := range p.Link.Interfaces {
-			if l.Tunnel == t.Name {
-				st.Mtu = uint32(l.MTU)
-			}
-		}
+		st.Mtu = uint32(mtus[t.Name])
 		st.Conditions = about(conditions, apiv1.KindVPNTunnel+"/"+t.Name)
 		st.Conditions = append(st.Conditions, d.warnings[t.Name]...)
 		st.Conditions = append(st.Conditions, rotation(t.Name, layers[t.Name])...)
@@ -74,10 +75,10 @@ func (w *worker) fragment(d desired, p plan.Plan, layers map[string]status.Layer
 // counts as down.
 func (w *worker) connections(d desired, statuses map[string]*apiv1.VPNTunnelStatus) []*apiv1.ConnectionView {
 	var out []*apiv1.ConnectionView
-	for _, c := range d.set.ConnectionsOf(d.plan.Name) {
+	for _, c := range d.connections {
 		view := &apiv1.ConnectionView{CustomerGateway: d.set.CustomerGateways[c.GetSpec().GetCustomerGateway()]}
 		own := false
-		for _, t := range d.set.TunnelsOf(c.GetName()) {
+		for _, t := range d.tunnels[c.GetName()] {
 			st, ours := statuses[t.GetName()]
 			own = own || ours
 			view.Tunnels = append(view.Tunnels, &apiv1.VPNTunnel{Kind: apiv1.KindVPNTunnel, Name: t.GetName(), Spec: t.GetSpec(), Status: st})

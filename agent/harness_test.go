@@ -41,7 +41,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a gateway host: an Agent with the real drivers over a kernel, a charon, peers and a folder that live in the test. It is
 // made for synctest bubbles, in which hours pass at once and Wait tells that nothing moves any more.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	kernel   *netlinktest.Kernel
 	charon   *charontest.Server
 	firewall *fakeFirewall
@@ -63,6 +63,8 @@ type world struct {
 	// speakers takes the place of bgp when it is set.
 	speakers BGP
 	stop     func()
+	// settle waits until nothing moves any more, as far as that can be told: only in a bubble.
+	settle func()
 }
 
 // inWorld runs a test in a bubble. No agent runs yet and the folder is empty.
@@ -70,17 +72,24 @@ func inWorld(t *testing.T, test func(*testing.T, *world)) {
 	t.Helper()
 	dir, state := t.TempDir(), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{
-			t: t, kernel: netlinktest.New(t), charon: charontest.New(), firewall: newFakeFirewall(), peers: newPeers(), bfd: newBFDWires(),
-			folder: newFolder(dir), state: state, log: &lockedBuffer{}, stop: func() {},
-		}
-		w.kernel.AddDevice("eth0", netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("198.51.100.2/24"))
-		w.kernel.AddDevice("vpc0", netip.MustParsePrefix("10.0.255.254/24"))
-		w.kernel.AddDevice("vpc1", netip.MustParsePrefix("10.0.255.254/24"))
+		w := newWorld(t, dir, state)
+		w.settle = synctest.Wait
 		defer w.charon.Close()
 		defer func() { w.stop() }()
 		test(t, w)
 	})
+}
+
+// newWorld returns a host without an agent; its manifests are to be in dir, its state folder is state.
+func newWorld(t testing.TB, dir, state string) *world {
+	w := &world{
+		t: t, kernel: netlinktest.New(t), charon: charontest.New(), firewall: newFakeFirewall(), peers: newPeers(), bfd: newBFDWires(),
+		folder: newFolder(dir), state: state, log: &lockedBuffer{}, stop: func() {}, settle: func() {},
+	}
+	w.kernel.AddDevice("eth0", netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("198.51.100.2/24"))
+	w.kernel.AddDevice("vpc0", netip.MustParsePrefix("10.0.255.254/24"))
+	w.kernel.AddDevice("vpc1", netip.MustParsePrefix("10.0.255.254/24"))
+	return w
 }
 
 // start runs a new agent, which remembers nothing, on the host as it is.
@@ -172,11 +181,11 @@ func (w *world) down(tunnel, reason string) {
 func (w *world) until(what string, condition func() bool) {
 	w.t.Helper()
 	for range 1200 {
-		synctest.Wait()
+		w.settle()
 		if condition() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond) // The bubble's time.
+		time.Sleep(100 * time.Millisecond) // The bubble's time, if there is one.
 	}
 	w.t.Fatalf("never: %s\n%s", what, w.dump())
 }

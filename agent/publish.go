@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -70,8 +71,16 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.kick:
 			p.publish()
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(publishPause):
+		}
 	}
 }
+
+// publishPause is between two views: a change is seen at once, many that follow each other are put together.
+const publishPause = 20 * time.Millisecond
 
 func (p *publisher) publish() {
 	p.mu.Lock()

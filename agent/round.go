@@ -26,7 +26,7 @@ func (w *worker) round(ctx context.Context, d desired) time.Duration {
 	w.applyLinks(ctx, g, before, &problems)
 
 	run, layers := w.running(g)
-	p, err := g.For(run)
+	p, err := w.plan(g, run)
 	if err != nil {
 		problems.add("BorderGateway/"+g.Name, err)
 	} else {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -47,6 +48,10 @@ func (f *speakers) Apply(ctx context.Context, s bgp.Speaker) (bgp.Result, error)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was, is := announcedTo(bgp.Fabric, f.gateways[s.Gateway]), announcedTo(bgp.Fabric, s)
+	if maps.EqualFunc(was, is, slices.Equal) {
+		f.gateways[s.Gateway] = s
+		return bgp.Result{Errors: bad}, nil
+	}
 	routed, err := f.routed()
 	if err != nil {
 		return bgp.Result{}, err

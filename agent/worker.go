@@ -64,6 +64,11 @@ type worker struct {
 	staleEnd time.Time
 	stats    status.ReconcileStats
 	retry    backoff.Backoff
+	// planned is the last plan and what it was made from.
+	planned struct {
+		plan plan.Plan
+		from plan.Running
+	}
 	// conditions are those of the last round: a problem that stays keeps its since-time.
 	conditions []*apiv1.Condition
 }
@@ -72,6 +77,9 @@ type worker struct {
 type desired struct {
 	plan *plan.Gateway
 	set  *apiv1.Set
+	// connections are the gateway's, tunnels those of every connection of the set.
+	connections []*apiv1.VPNConnection
+	tunnels     map[string][]*apiv1.VPNTunnel
 	// warnings are conditions of tunnels that the manifests themselves cause, by tunnel name.
 	warnings map[string][]*apiv1.Condition
 }
@@ -184,6 +192,18 @@ func (w *worker) running(g *plan.Gateway) (plan.Running, map[string]status.Layer
 	forget(w.children, layers)
 	forget(w.suites, layers)
 	return run, layers
+}
+
+// plan is the gateway's plan for what is true now; the last one where that has not changed. Nobody may change it.
+func (w *worker) plan(g *plan.Gateway, run plan.Running) (plan.Plan, error) {
+	if w.planned.plan.Gateway == g && w.planned.from.Equal(run) {
+		return w.planned.plan, nil
+	}
+	p, err := g.For(run)
+	if err == nil {
+		w.planned.plan, w.planned.from = p, run
+	}
+	return p, err
 }
 
 // forget deletes what concerns none of the tunnels.

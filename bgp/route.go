@@ -26,6 +26,13 @@ type Learned struct {
 	Paths  []Path
 }
 
+// Equal says whether the two are the same.
+func (l Learned) Equal(o Learned) bool {
+	return l.Prefix == o.Prefix && slices.EqualFunc(l.Paths, o.Paths, func(a, b Path) bool {
+		return a.Neighbor == b.Neighbor && a.Kind == b.Kind && a.NextHop == b.NextHop && a.Length == b.Length && slices.Equal(a.ASPath, b.ASPath)
+	})
+}
+
 // Best returns the ECMP set among paths to one prefix: those with the shortest AS_PATH, sorted by neighbor. Nothing else is
 // compared. LOCAL_PREF, ORIGIN, MED, router IDs and age, which a customer or chance decides, neither choose between tunnels nor
 // break an ECMP set.

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
@@ -122,6 +124,12 @@ type TunnelRunning struct {
 	// BFD has done so since its session began; the BGP session starts afresh each time.
 	Cut      bool
 	BFDDowns uint64
+}
+
+// Equal says whether plans for the two are the same.
+func (r Running) Equal(o Running) bool {
+	return r.Forwarding == o.Forwarding && maps.Equal(r.Tunnels, o.Tunnels) && maps.Equal(r.Members, o.Members) &&
+		slices.EqualFunc(r.Learned, o.Learned, bgp.Learned.Equal)
 }
 
 func (r Running) up(tunnel string) bool { return r.Tunnels[tunnel].Up }

@@ -106,6 +106,16 @@ func (s *Set) TunnelsOfGateway(gateway string) []*VPNTunnel {
 	})
 }
 
+// ByConnection returns the tunnels of every connection that has any, sorted by name: TunnelsOf for all connections at once.
+func (s *Set) ByConnection() map[string][]*VPNTunnel {
+	out := map[string][]*VPNTunnel{}
+	for _, name := range Names(s.Tunnels) {
+		t := s.Tunnels[name]
+		out[t.GetSpec().GetConnection()] = append(out[t.GetSpec().GetConnection()], t)
+	}
+	return out
+}
+
 // Parents returns the connection of a tunnel and that connection's two gateways; nil where a reference leads nowhere, which an
 // admitted Set does not have.
 func (s *Set) Parents(t *VPNTunnel) (*VPNConnection, *BorderGateway, *CustomerGateway) {
@@ -117,11 +127,16 @@ func (s *Set) Parents(t *VPNTunnel) (*VPNConnection, *BorderGateway, *CustomerGa
 func Names[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
 func pick[T any](m map[string]T, want func(T) bool) []T {
-	var out []T
-	for _, name := range Names(m) {
-		if want(m[name]) {
-			out = append(out, m[name])
+	var names []string
+	for name, object := range m {
+		if want(object) {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	var out []T
+	for _, name := range names {
+		out = append(out, m[name])
 	}
 	return out
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +72,11 @@ func (d *Driver) accept(gateway string, desired []Tunnel, errs map[string]error)
 			continue
 		}
 		listed[want.Name] = true
+		if known != nil && known.desired && reflect.DeepEqual(known.want, want) {
+			// Most of them, most of the time: what is wanted is valid, and nothing of it is new.
+			valid[want.Name] = true
+			continue
+		}
 		if err := want.Validate(); err != nil {
 			errs[want.Name] = err
 			continue
@@ -82,7 +90,7 @@ func (d *Driver) accept(gateway string, desired []Tunnel, errs map[string]error)
 		}
 		d.setWant(t, gateway, true, want)
 	}
-	load = d.names(func(t *tunnel) bool { return valid[t.name] })
+	load = slices.Sorted(maps.Keys(valid))
 	remove = d.names(func(t *tunnel) bool { return t.desired && t.gateway == gateway && !listed[t.name] })
 	for _, name := range remove {
 		t := d.tunnels[name]
@@ -110,7 +118,13 @@ func (d *Driver) step(ctx context.Context, name string) error {
 		return ErrUnavailable
 	}
 	want, wanted, have := t.want, t.desired && t.want.Up, t.given
+	done := wanted && have.loaded && have.session == s.number && have.changes == t.changes && have.generation == t.generation &&
+		!t.reload && t.loadErr == nil
+	changes := t.changes
 	d.mu.Unlock()
+	if done {
+		return nil
+	}
 	if have.session != s.number {
 		have.loaded, have.absent, have.refused = false, false, ""
 		have.session = s.number
@@ -123,6 +137,7 @@ func (d *Driver) step(ctx context.Context, name string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	have.changes = changes
 	t.given, t.loadErr = have, err
 	d.plan.at(t, time.Now())
 	return err

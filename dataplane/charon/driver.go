@@ -92,9 +92,11 @@ type Driver struct {
 type tunnel struct {
 	name string
 	// gateway and want are set while desired; after that the tunnel is kept until it is removed from charon.
-	gateway  string
-	desired  bool
-	want     Tunnel
+	gateway string
+	desired bool
+	want    Tunnel
+	// changes counts what was desired so far.
+	changes  uint64
 	loadErr  error
 	given    given
 	sas      saSet
@@ -138,6 +140,8 @@ type given struct {
 	session uint64
 	loaded  bool
 	absent  bool
+	// changes is tunnel.changes of what was given.
+	changes uint64
 	// Encoded settings of the last connection that charon took, in whichever session, and of the one it refused.
 	ike, child, refused string
 	generation          generation
@@ -241,6 +245,7 @@ func (d *Driver) setWant(t *tunnel, gateway string, desired bool, want Tunnel) {
 		}
 	}
 	t.gateway, t.desired, t.want = gateway, desired, want
+	t.changes++
 	if desired {
 		if d.byRemote[want.Remote] == nil {
 			d.byRemote[want.Remote] = make(map[string]struct{})

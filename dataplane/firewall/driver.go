@@ -84,6 +84,9 @@ func (d *Driver) Apply(ctx context.Context, want Gateway) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if have, known := d.gateways[want.Name]; d.valid && known && want.Name != "" && have.equal(want) {
+		return nil
+	}
 	claimed := make(map[string]string)
 	for name, g := range d.gateways {
 		for _, t := range g.Tunnels {

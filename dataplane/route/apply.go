@@ -48,6 +48,10 @@ func (d *Driver) apply(ctx context.Context, g *gateway, want Desired) (Result, e
 	if err := ctx.Err(); err != nil {
 		return res, err
 	}
+	if g.valid && g.settled && g.applied.equal(want) {
+		return g.result.clone(), nil
+	}
+	g.settled = false
 	r := &round{d: d, g: g, want: check(want, &res), res: &res}
 	if err := d.claim(want, r.want, &res); err != nil {
 		return res, fmt.Errorf("gateway %s: %w", want.Gateway, err)
@@ -70,6 +74,8 @@ func (d *Driver) apply(ctx context.Context, g *gateway, want Desired) (Result, e
 		res.Groups = append(res.Groups, Group{ID: id, Members: slices.Clone(g.have.groups[id])})
 	}
 	res.Routes = len(g.have.routes)
+	g.settled = g.valid && !res.Failed()
+	g.applied, g.result = want.clone(), res.clone()
 	return res, nil
 }
 

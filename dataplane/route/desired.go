@@ -25,6 +25,22 @@ func newResult() Result {
 	}
 }
 
+func (r Result) clone() Result {
+	r.Nexthops, r.Groups = slices.Clone(r.Nexthops), slices.Clone(r.Groups)
+	r.NexthopErrors, r.GroupErrors, r.RouteErrors = maps.Clone(r.NexthopErrors), maps.Clone(r.GroupErrors), maps.Clone(r.RouteErrors)
+	return r
+}
+
+func (d Desired) equal(o Desired) bool {
+	return d.Gateway == o.Gateway && d.Table == o.Table && slices.Equal(d.Nexthops, o.Nexthops) && slices.Equal(d.Routes, o.Routes) &&
+		slices.EqualFunc(d.Groups, o.Groups, func(a, b Group) bool { return a.ID == b.ID && slices.Equal(a.Members, b.Members) })
+}
+
+func (d Desired) clone() Desired {
+	d.Nexthops, d.Groups, d.Routes = slices.Clone(d.Nexthops), slices.Clone(d.Groups), slices.Clone(d.Routes)
+	return d
+}
+
 // err joins all errors, in a stable order.
 func (r Result) err() error {
 	var errs []error

@@ -38,7 +38,11 @@ type gateway struct {
 	// valid is true while have and links are known to be what exists; otherwise the next round lists.
 	valid bool
 	have  state
-	links map[string]int // indexes of the devices in use, by name
+	// settled is true while have is known to be exactly what applied, the desired set of the last round, says; result came of it.
+	settled bool
+	applied Desired
+	result  Result
+	links   map[string]int // indexes of the devices in use, by name
 	// expected counts IPv6 routes that went with a nexthop we deleted: the kernel reports each as nobody's doing.
 	expected map[routeKey]int
 }
@@ -75,6 +79,7 @@ func newState() state {
 // come after it, possibly when the route exists again.
 func (g *gateway) removeNexthop(id uint32) {
 	s := &g.have
+	g.settled = false
 	gone := map[uint32]bool{id: true}
 	delete(s.nexthops, id)
 	delete(s.groups, id)
