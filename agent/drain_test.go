@@ -188,6 +188,17 @@ func TestTheLastTunnelGoesByForceOnly(t *testing.T) {
 		if err := w.agent.Local().Drain(t.Context(), "root", &apiv1.DrainRequest{Tunnel: shop2}, nil); !refused(err, local.Refused) {
 			t.Errorf("drain of the last one: %v", err)
 		}
+		// Somebody who sees other hosts, too, may know better.
+		other := &apiv1.ChangeRequest{Tunnel: shop2, Action: apiv1.ActionDisable, ConnectionsUpElsewhere: []string{"mill"}}
+		if _, err := w.agent.Local().Change("root", other); !refused(err, local.Refused) {
+			t.Errorf("with another connection's tunnel up elsewhere: %v", err)
+		}
+		other.ConnectionsUpElsewhere = []string{"mill", "shop"}
+		if out, err := w.agent.Local().Change("root", other); err != nil || len(out.GetNotes()) > 0 {
+			t.Errorf("with a tunnel up elsewhere: %v, %v", out, err)
+		}
+		w.mustChange(shop2, apiv1.ActionEnable)
+		w.until("back", func() bool { return w.tunnel(shop2).GetRunning() == apiv1.RunningUp })
 		w.pass(time.Minute)
 		if w.tunnel(shop2).GetRunning() != apiv1.RunningUp {
 			t.Fatal("it went all the same")

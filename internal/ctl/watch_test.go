@@ -151,7 +151,8 @@ func TestFollowEndsWithItsReader(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, err strings.Builder
-	p := ctl.Program{Stdout: &out, Stderr: &err, Now: now, Getenv: func(string) string { return strings.Join(sockets, ",") }}
+	env := map[string]string{ctl.SocketsVariable: strings.Join(sockets, ",")}
+	p := ctl.Program{Stdout: &out, Stderr: &err, Now: now, Getenv: func(name string) string { return env[name] }}
 	if code := p.Run(ctx, []string{"events", "-w"}); code != ctl.ExitOK {
 		t.Errorf("exit code %d: %s%s", code, out.String(), err.String())
 	}
