@@ -173,7 +173,7 @@ func (w *writer) try(ctx context.Context, request func(context.Context, apiv1con
 		}
 		switch connect.CodeOf(err) {
 		case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeAborted:
-		case connect.CodeUnknown: // the connection broke in the middle of an answer
+		case connect.CodeUnknown, connect.CodeCanceled: // how a connection that breaks looks, depending on when
 		default:
 			return err
 		}
