@@ -4,7 +4,6 @@ package scenario
 
 import (
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/bordergw/bordergw/test/lab"
@@ -20,15 +19,4 @@ func measured(name string, s lab.PingStats) {
 // measuredTime prints how long something took.
 func measuredTime(name string, d time.Duration) {
 	fmt.Printf("MEASURED %s: %v\n", name, d.Round(time.Millisecond))
-}
-
-// measuredMemory prints what a process has in RAM, which it returns in bytes.
-func measuredMemory(t *testing.T, name string, p *lab.Process) uint64 {
-	t.Helper()
-	resident, peak, err := p.Memory()
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	fmt.Printf("MEASURED %s: %d MiB resident, %d MiB at most\n", name, resident>>20, peak>>20)
-	return resident
 }

@@ -1,4 +1,4 @@
-//go:build lab
+//go:build lab && soak
 
 package scenario
 
@@ -13,7 +13,7 @@ import (
 )
 
 // TestThousandTunnels: a host gets 1,000 tunnels of 25 tenants from a controller. Their customers do not call, so what is measured is what
-// bordergw itself needs for them.
+// bordergw itself needs for them. Under emulation it takes minutes: it is for go run ./test/suite -tags lab,soak.
 func TestThousandTunnels(t *testing.T) {
 	const (
 		tenants, connections, addresses = 25, 5, 4 // addresses of each connection's customer; the cloud has two
@@ -84,4 +84,15 @@ func manyTunnels(tenant, connections, addresses int) string {
 		}
 	}
 	return b.String()
+}
+
+// measuredMemory prints what a process has in RAM, which it returns in bytes.
+func measuredMemory(t *testing.T, name string, p *lab.Process) uint64 {
+	t.Helper()
+	resident, peak, err := p.Memory()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	fmt.Printf("MEASURED %s: %d MiB resident, %d MiB at most\n", name, resident>>20, peak>>20)
+	return resident
 }
