@@ -76,7 +76,7 @@ type groups struct {
 // TestVarietyGroups: two cloud addresses, on two hosts, with four customer addresses, which are eight tunnels that share the traffic; and a
 // device with IPv6 outside, whose one BGP session over IPv4 brings routes of both families.
 //
-//lab:pair
+//lab:alone
 func TestVarietyGroups(t *testing.T) {
 	l := lab.New(t)
 	s := l.Site2Cloud(lab.Site2CloudOptions{})

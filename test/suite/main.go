@@ -57,8 +57,8 @@ func parseFlags(args []string) (options, error) {
 	flags.DurationVar(&o.timeout, "timeout", 40*time.Minute, "end everything after this time")
 	flags.IntVar(&o.count, "count", 1, "run each test so many times; given at all, it runs what has passed before, too")
 	flags.StringVar(&o.system, "suite", "", "Debian `suite` whose daemons and kernel to test with: bookworm, trixie, sid; default: the machine's own")
-	// Most of a scenario is waiting: one more than there are CPUs still leaves each the time it needs.
-	flags.IntVar(&o.parallel, "parallel", 1+min(2, runtime.NumCPU()), "so many test processes at once")
+	// Most of a scenario is waiting: two more than there are CPUs still leave each the time it needs.
+	flags.IntVar(&o.parallel, "parallel", 2+min(2, runtime.NumCPU()), "so many test processes at once")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -40,6 +40,8 @@ type Conversation struct {
 	// IKEOffer and ESPOffer are the proposals of our end, as configured: a peer that refuses them all does not say what it would take.
 	IKEOffer, ESPOffer []string
 
+	// answer: the message that was parsed last is a response. A DELETE in it answers ours (RFC 7296 §1.4.1).
+	answer     bool
 	peerID     string
 	received   string
 	configured string
@@ -66,13 +68,16 @@ func (c *Conversation) Observe(line string) (Outcome, Failure) {
 	switch {
 	case givingUp.MatchString(line):
 		return Unanswered, Failure{Reason: PeerUnreachable, Message: "the peer does not answer: " + line}
-	case peerDelete.MatchString(line):
+	case peerDelete.MatchString(line) && !c.answer:
 		return Closed, Failure{Reason: ClosedByPeer, Message: "the peer closed the tunnel: " + line}
 	}
 	return Nothing, Failure{}
 }
 
 func (c *Conversation) learn(line string) {
+	if strings.HasPrefix(line, "parsed ") {
+		c.answer = strings.Contains(line, " response ")
+	}
 	if m := initiating.FindStringSubmatch(line); m != nil {
 		c.PeerStarted = true
 		c.Remote = address(m[1], c.Remote)

@@ -93,6 +93,11 @@ func TestConversationExplainsRealLogs(t *testing.T) {
 		{name: "IKEv2 initiator, other identity", lines: []string{"constraint check failed: identity '192.0.2.2' required"},
 			outcome: Failed, reason: AuthenticationFailed, says: []string{"192.0.2.2"}},
 		{name: "another connection is tried", lines: []string{"no matching proposal found, trying alternative config"}, outcome: Nothing},
+		{name: "peer closes CHILD_SA after an answer of its own", lines: []string{"parsed CREATE_CHILD_SA response 4 [ N(NO_PROP) ]",
+			"parsed INFORMATIONAL request 0 [ D ]", "received DELETE for ESP CHILD_SA with SPI 9a3a16ae"}, outcome: Closed, reason: ClosedByPeer},
+		{name: "peer answers our DELETE of an SA that has expired", lines: []string{
+			"closing expired CHILD_SA bgw-t1{1} with SPIs c272b870_i c8367027_o and TS 0.0.0.0/0 === 0.0.0.0/0", "sending DELETE for ESP CHILD_SA with SPI c272b870",
+			"parsed INFORMATIONAL response 7 [ D ]", "received DELETE for ESP CHILD_SA with SPI c8367027"}, outcome: Nothing},
 		{name: "foreign DELETE", lines: []string{"received DELETE for different IKE_SA, ignored"}, outcome: Nothing},
 	}
 	for _, tt := range tests {
