@@ -10,7 +10,7 @@ SUITES ?= bookworm trixie sid
 # Tests in the lab that passed with the same programs on the same system are not run again, unless FRESH is set.
 FRESHLY := $(if $(FRESH),-count=1)
 
-.PHONY: help build test test-unit test-rules test-lab test-matrix demo lint generate fmt fuzz cc clean
+.PHONY: help build test test-unit test-rules test-lab test-matrix demo bench lint generate fmt fuzz cc clean
 
 help: ## explain every target
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-matrix: ## the same with the daemons and kernels of Debian 12, Debian 13 an
 demo: build ## show the main job on a real kernel: two hosts, two tunnels, BGP, a failover and the way back
 	CGO_ENABLED=0 go build -o .cache/lab/demo ./test/demo
 	go run ./test/lab/labrun -results $(RESULTS) -- .cache/lab/demo
+
+bench: ## measure against peers and redraw docs/performance.md; BENCH=failover-routes for one row, SIZE=large for many tunnels and routes
+	go run ./test/bench -size $(or $(SIZE),small) -run "$(BENCH)" -results $(RESULTS)/bench
 
 lint: ## golangci-lint with the project's few rules
 	$(LINTTOOL) golangci-lint run ./...
