@@ -12,7 +12,7 @@ MODE ?= controller
 # Tests in the lab that passed with the same programs on the same system are not run again, unless FRESH is set.
 FRESHLY := $(if $(FRESH),-count=1)
 
-.PHONY: help build test test-unit test-rules test-lab test-matrix demo demo-mode lint generate fmt fuzz cc clean
+.PHONY: help build test test-unit test-rules test-lab test-matrix demo demo-mode bench lint generate fmt fuzz cc clean
 
 help: ## explain every target
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ demo: demo-mode build ## show the main job on a real kernel, from one controller
 # Said before anything is built or booted.
 demo-mode:
 	@case "$(MODE)" in controller|files) ;; *) echo "make demo: MODE is controller or files, not \"$(MODE)\"" >&2; exit 2;; esac
+
+bench: ## measure against peers and redraw docs/performance.md; BENCH=failover-routes for one row, SIZE=large for many tunnels and routes
+	go run ./test/bench -size $(or $(SIZE),small) -run "$(BENCH)" -results $(RESULTS)/bench
 
 lint: ## golangci-lint with the project's few rules
 	$(LINTTOOL) golangci-lint run ./...

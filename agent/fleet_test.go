@@ -49,7 +49,7 @@ func (f fleet) String() string {
 			routes, description = append(routes, f.routes...), f.description
 		}
 		for i, r := range routes {
-			routes[i] = fmt.Sprintf("{prefix: %s, connection: %s}", r, f.connection(g, 0))
+			routes[i] = fmt.Sprintf("{prefix: %s, connection: %s}", r, f.connection(g, f.connections-1))
 		}
 		fmt.Fprintf(&b, "---\nkind: BorderGateway\nname: %s\nspec:\n  attachments: [{name: vpc, interface: %s, prefixes: [%s]}]\n  staticRoutes: [%s]\n",
 			f.gateway(g), f.attachment(g), vpc, strings.Join(routes, ", "))

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -48,29 +49,97 @@ func TestWorkIsProportionalToTheChange(t *testing.T) {
 	})
 }
 
-// BenchmarkIdleRound is a round in which nothing has changed, of every gateway of the host, and what is published after it.
-func BenchmarkIdleRound(b *testing.B) {
-	for _, tunnels := range []int{10, 100, 1000} {
+// sizes are how many tunnels benchmarks have.
+func sizes() []int {
+	if os.Getenv("BORDERGW_BENCH_SIZE") == "small" {
+		return []int{10, 100}
+	}
+	return []int{10, 100, 1000}
+}
+
+// withFleets runs a benchmark on hosts of several sizes, in real time.
+func withFleets(b *testing.B, bench func(*testing.B, *world, fleet)) {
+	for _, tunnels := range sizes() {
 		b.Run(fmt.Sprintf("tunnels=%d", tunnels), func(b *testing.B) {
 			w := newWorld(b, b.TempDir(), b.TempDir())
 			defer w.charon.Close()
 			defer func() { w.stop() }()
 			f := newFleet(tunnels)
 			w.startFleet(f)
-			names := make([]string, f.gateways)
-			for g := range names {
-				names[g] = f.gateway(g)
+			bench(b, w, f)
+		})
+	}
+}
+
+// BenchmarkIdleRound is a round in which nothing has changed, of every gateway of the host, and what is published after it.
+func BenchmarkIdleRound(b *testing.B) {
+	withFleets(b, func(b *testing.B, w *world, _ fleet) {
+		w.kernel.TakeWrites()
+		commands := w.charon.Commands()
+		b.ReportAllocs()
+		begin := cpuTime(b)
+		for b.Loop() {
+			w.round()
+		}
+		b.ReportMetric((cpuTime(b)-begin).Seconds()*1000/float64(b.N), "cpu-ms/round")
+		b.ReportMetric(float64(len(w.kernel.TakeWrites()))/float64(b.N), "writes/round")
+		b.ReportMetric(float64(len(w.changes(commands)))/float64(b.N), "commands/round")
+	})
+}
+
+// BenchmarkRefresh reads all counters, as the agent does every ten seconds, without the rounds that follow.
+func BenchmarkRefresh(b *testing.B) {
+	withFleets(b, func(b *testing.B, w *world, _ fleet) {
+		b.ReportAllocs()
+		begin := cpuTime(b)
+		for b.Loop() {
+			if err := w.agent.drivers.Charon.Refresh(b.Context()); err != nil {
+				b.Fatal(err)
 			}
-			w.kernel.TakeWrites()
-			b.ReportAllocs()
-			begin := cpuTime(b)
-			for b.Loop() {
-				w.round()
-			}
-			b.ReportMetric((cpuTime(b)-begin).Seconds()*1000/float64(b.N), "cpu-ms/round")
-			if writes := w.kernel.TakeWrites(); len(writes) > 0 {
-				b.Errorf("rounds in which nothing had changed wrote %d times: %q", len(writes), slices.Compact(writes)[:1])
-			}
+		}
+		b.ReportMetric((cpuTime(b)-begin).Seconds()*1000/float64(b.N), "cpu-ms/refresh")
+	})
+}
+
+// quiet is how long SAs take to follow a change, their predecessors' end included.
+const quiet = 3 * time.Second
+
+// BenchmarkOneChange changes one manifest among many, from reading it to when nothing moves any more.
+func BenchmarkOneChange(b *testing.B) {
+	for _, change := range []struct {
+		name string
+		make func(f *fleet, i int)
+	}{
+		{"route", func(f *fleet, i int) { f.routes = []string{fmt.Sprintf("172.30.%d.0/24", i%200)} }},
+		{"description", func(f *fleet, i int) { f.description = fmt.Sprint("the first, ", i) }},
+		{"tunnel", func(f *fleet, i int) {
+			f.specs[f.tunnel(0, 0, 1)] = fmt.Sprintf(", ike: {lifetime: %ds}", 14400+i%200*100)
+		}},
+		{"down", func(f *fleet, i int) {
+			f.specs[f.tunnel(0, f.connections-1, 1)] = []string{", adminState: DOWN", ""}[i%2]
+		}},
+	} {
+		b.Run(change.name, func(b *testing.B) {
+			withFleets(b, func(b *testing.B, w *world, f fleet) {
+				messages, commands, cpu := 0, 0, time.Duration(0)
+				for i := 0; b.Loop(); i++ {
+					w.kernel.TakeWrites()
+					change.make(&f, i)
+					text, before, begin := f.String(), w.charon.Commands(), cpuTime(b)
+					generation := w.agent.View().Host.GetSource().GetGeneration()
+					w.write(text)
+					w.until("the change is in force", func() bool { return w.agent.View().Host.GetSource().GetGeneration() > generation })
+					w.round()
+					w.round()
+					cpu += cpuTime(b) - begin
+					time.Sleep(quiet)
+					messages += len(w.kernel.TakeWrites())
+					commands += len(w.changes(before))
+				}
+				b.ReportMetric(float64(messages)/float64(b.N), "netlink/change")
+				b.ReportMetric(float64(commands)/float64(b.N), "vici/change")
+				b.ReportMetric(cpu.Seconds()*1000/float64(b.N), "cpu-ms/change")
+			})
 		})
 	}
 }

@@ -69,26 +69,29 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// BenchmarkScrape1000 is a whole scrape as Prometheus asks for it, of an agent with 1,000 tunnels: from the published state to the bytes
-// on the connection.
-func BenchmarkScrape1000(b *testing.B) {
-	v := manyTunnels(1000)
+// BenchmarkScrape is a whole scrape as Prometheus asks for it: from the published state to the bytes on the connection.
+func BenchmarkScrape(b *testing.B) {
+	for _, encoding := range []string{"identity", "gzip"} {
+		for _, tunnels := range []int{10, 100, 1000} {
+			b.Run(fmt.Sprintf("%s/tunnels=%d", encoding, tunnels), func(b *testing.B) { benchmarkScrape(b, tunnels, encoding) })
+		}
+	}
+}
+
+func benchmarkScrape(b *testing.B, tunnels int, encoding string) {
+	v := manyTunnels(tunnels)
 	view := func() *status.View { return v }
 	handler := server.HealthHandler(view, metrics.Handler(view, version.Info{}))
-	for _, encoding := range []string{"identity", "gzip"} {
-		b.Run(encoding, func(b *testing.B) {
-			request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-			request.Header.Set("Accept-Encoding", encoding)
-			request.Header.Set("Accept", "text/plain;version=0.0.4;q=1,*/*;q=0.1")
-			b.ReportAllocs()
-			bytes, begin := 0, cpuTime(b)
-			for b.Loop() {
-				w := &discard{header: http.Header{}}
-				handler.ServeHTTP(w, request)
-				bytes = w.bytes
-			}
-			b.ReportMetric((cpuTime(b)-begin).Seconds()*1000/float64(b.N), "cpu-ms/scrape")
-			b.ReportMetric(float64(bytes), "B/scrape")
-		})
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	request.Header.Set("Accept-Encoding", encoding)
+	request.Header.Set("Accept", "text/plain;version=0.0.4;q=1,*/*;q=0.1")
+	b.ReportAllocs()
+	bytes, begin := 0, cpuTime(b)
+	for b.Loop() {
+		w := &discard{header: http.Header{}}
+		handler.ServeHTTP(w, request)
+		bytes = w.bytes
 	}
+	b.ReportMetric((cpuTime(b)-begin).Seconds()*1000/float64(b.N), "cpu-ms/scrape")
+	b.ReportMetric(float64(bytes), "B/scrape")
 }

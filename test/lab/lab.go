@@ -39,6 +39,7 @@ type Lab struct {
 	results string // where logs go, on the machine
 	run     string // sockets and generated configuration, on a tmpfs; short, for unix sockets
 
+	once    sync.Once
 	mu      sync.Mutex
 	hosts   []*Host
 	daemons []*Process
@@ -60,7 +61,7 @@ func New(t T) *Lab {
 	if err := os.MkdirAll(l.results, 0o755); err != nil {
 		t.Fatalf("lab: %v", err)
 	}
-	t.Cleanup(l.close)
+	t.Cleanup(l.Close)
 	return l
 }
 
@@ -91,6 +92,9 @@ func (l *Lab) onClose(f func()) {
 	defer l.mu.Unlock()
 	l.closers = append(l.closers, f)
 }
+
+// Close ends the lab before its test does.
+func (l *Lab) Close() { l.once.Do(l.close) }
 
 func (l *Lab) close() {
 	if l.t.Failed() {
