@@ -149,7 +149,7 @@ func (s *site) process(name string, ready func(context.Context) error, argv ...s
 		if p.cmd != nil {
 			p.kill()
 		}
-		log.Close()
+		_ = log.Close()
 		if content, err := os.ReadFile(log.Name()); err == nil && s.t.Failed() {
 			s.t.Logf("== %s\n%s", name, content[max(0, len(content)-4000):])
 		}
@@ -170,7 +170,7 @@ func healthy(transport http.RoundTripper, url string) func(context.Context) erro
 		if err != nil {
 			return err
 		}
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }()
 		if resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", url, resp.Status)
 		}

@@ -50,7 +50,7 @@ func TestRenewedCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	if resp, err := former.Get(r.url + "/openapi.yaml"); err == nil {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		t.Error("the former authority's certificates are still in force")
 	}
 }

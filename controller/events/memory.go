@@ -51,7 +51,7 @@ func (m *Memory) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := m.follow(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end that was asked for
 		}
 		m.log.Warn("events are not remembered for the moment", "error", err)
 		retry := time.NewTimer(retryInterval)

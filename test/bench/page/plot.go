@@ -71,7 +71,8 @@ const (
 	plotHeight    = height - top - bottom
 )
 
-var colours = []string{"#1f6feb", "#d1242f", "#1a7f37", "#8250df"}
+// colours are those of the lines, in turn.
+func colours() []string { return []string{"#1f6feb", "#d1242f", "#1a7f37", "#8250df"} }
 
 func (p plot) svg() string {
 	var sizes []int
@@ -108,7 +109,7 @@ func (p plot) svg() string {
 	}
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", left+plotWidth/2, height-6, html.EscapeString(p.things))
 	for i, l := range p.lines {
-		colour := colours[i%len(colours)]
+		colour := colours()[i%len(colours())]
 		var path []string
 		for _, q := range l.points {
 			path = append(path, fmt.Sprintf("%.1f,%.1f", x(q.size), y(q.value)))
