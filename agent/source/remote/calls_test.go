@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,9 +49,20 @@ func (operator) WatchLog(_ context.Context, _ *apiv1.WatchLogRequest, send func(
 
 var _ remote.Operations = operator{}
 
+// call says a call; the agent may have something to say itself before it listens.
 func (s *session) call(c *apiv1.AgentCall) {
 	s.w.t.Helper()
-	s.say(&apiv1.ConnectResponse{Message: &apiv1.ConnectResponse_Call{Call: c}})
+	limit := time.After(time.Minute)
+	for {
+		select {
+		case s.down <- &apiv1.ConnectResponse{Message: &apiv1.ConnectResponse_Call{Call: c}}:
+			return
+		case m := <-s.up:
+			s.others = append(s.others, m)
+		case <-limit:
+			s.w.t.Fatal("the agent does not listen")
+		}
+	}
 }
 
 // reply is the next one to a call.
