@@ -62,6 +62,25 @@ func (w *world) expect(d *diary, want ...string) {
 	}
 }
 
+// expectOutage fails unless shop-1 was DOWN and is UP again: in two events, or in one if that took less than a round. The log has both always.
+func (w *world) expectOutage(d *diary, reason string) {
+	w.t.Helper()
+	got := d.take()
+	seen := func(line string) bool { return slices.Contains(got, "TUNNEL_RUNNING shop-1 "+line) }
+	if !seen("UP>UP") && (!seen("UP>DOWN "+reason) || !seen("DOWN>UP")) {
+		w.t.Errorf("no outage for %s among %q", reason, got)
+	}
+	log := 0
+	if err := w.agent.WatchLog(w.t.Context(), &apiv1.WatchLogRequest{Tunnel: shop1}, func(e *apiv1.LogEntry) error {
+		if strings.HasPrefix(e.GetMessage(), "running: DOWN "+reason) {
+			log++
+		}
+		return nil
+	}); err != nil || log != 1 {
+		w.t.Errorf("%d such lines in the log: %v", log, err)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write(manifests(shop()))
@@ -79,7 +98,7 @@ func TestEvents(t *testing.T) {
 
 		w.charon.PeerDies("bgw-" + shop1)
 		w.pass(time.Minute)
-		w.expect(d, "TUNNEL_RUNNING shop-1 UP>DOWN DPD_TIMEOUT", "TUNNEL_RUNNING shop-1 DOWN>UP")
+		w.expectOutage(d, apiv1.ReasonDPDTimeout)
 
 		w.write("kind: VPNTunnel\nname: broken\n")
 		w.pass(time.Minute)
