@@ -151,7 +151,7 @@ func (s *sum) print(w io.Writer, took time.Duration) int {
 		fmt.Fprintln(w, "--- FAILED", f)
 	}
 	if len(s.second) > 0 {
-		fmt.Fprintf(w, "--- the guest's kernel died (serial-died.log); %d tests ran in a second one: %s\n", len(s.second), strings.Join(s.second, ", "))
+		fmt.Fprintf(w, "--- the guest died (serial-died.log); %d tests ran in a second one: %s\n", len(s.second), strings.Join(s.second, ", "))
 	}
 	for _, a := range s.again {
 		fmt.Fprintln(w, "--- failed, and passed when it was run again, alone:", a)
