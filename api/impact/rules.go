@@ -96,8 +96,8 @@ func impacts() map[string]rule {
 		"VPNTunnel/spec.bgp.hold":            session,
 		"VPNTunnel/spec.bgp.password":        session,
 		"VPNTunnel/spec.bgp.bfd.enabled":     session,
-		"VPNTunnel/spec.bgp.bfd.interval":    session,
-		"VPNTunnel/spec.bgp.bfd.multiplier":  session,
+		"VPNTunnel/spec.bgp.bfd.interval":    none, // the BFD session goes on (RFC 5880 §6.8.3)
+		"VPNTunnel/spec.bgp.bfd.multiplier":  none,
 		"VPNTunnel/spec.bgp.maxPrefixes":     none,
 		"VPNTunnel/spec.bgp.med":             none,
 		"VPNTunnel/spec.bgp.prepend":         none,

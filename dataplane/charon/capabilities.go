@@ -33,6 +33,9 @@ func (c capabilities) public() Capabilities {
 // additionalKE says whether charon knows additional key exchanges at all.
 func (c capabilities) additionalKE() bool { return c.version.atLeast(6, 0, 0) }
 
+// maybeWithoutIKEv1 says whether charon has IKEv1 only when it was built on purpose with it.
+func (c capabilities) maybeWithoutIKEv1() bool { return c.version.atLeast(6, 1, 0) }
+
 // caller runs one command.
 type caller func(ctx context.Context, command string, in *vici.Message) (*vici.Message, error)
 

@@ -166,8 +166,10 @@ func (d *Driver) foldStranger(body *vici.Message) {
 func (d *Driver) foldItem(m *vici.Message, listing, now time.Time) {
 	for conn, body := range m.Sections() {
 		if name, isOurs := ours(conn); isOurs {
-			d.changing(name, now, func(t *tunnel) { t.sas.listed(body, stamp{now: now, epoch: d.epoch}) })
-			d.heardESP(body, listing, now)
+			d.changing(name, now, func(t *tunnel) {
+				d.heardESP(t, body, listing, now)
+				t.sas.listed(body, stamp{now: now, epoch: d.epoch})
+			})
 		} else {
 			for _, child := range body.Section("child-sas").Sections() {
 				d.foreign.note(child.Get("spi-in"), child.Get("spi-out"), d.epoch)
@@ -181,7 +183,9 @@ func (d *Driver) endListing(started, now time.Time) {
 	maps.DeleteFunc(d.foreign, func(_ string, epoch uint64) bool { return epoch < d.epoch })
 	for _, name := range d.names(func(*tunnel) bool { return true }) {
 		d.changing(name, now, func(t *tunnel) {
-			t.sas.endListing(d.epoch)
+			if t.sas.endListing(d.epoch) && d.session != nil {
+				d.session.urge()
+			}
 			if d.waiting(t) {
 				d.plan.at(t, now)
 			}

@@ -25,8 +25,9 @@ func (d *Driver) vital(t *tunnel, k *talk, line string, now time.Time) {
 		}
 	case !k.established || !k.asked.IsZero():
 	case line == "sending DPD request":
-		if k.heard.IsZero() {
-			k.heard = now.Add(-t.want.DPDInterval)
+		// charon asks when nothing came in for the interval, which it counts in whole seconds: so that was in the second before.
+		if last := now.Add(-t.want.DPDInterval); k.heard.Before(last.Add(-time.Second)) {
+			k.heard = last.Add(-time.Second / 2)
 		}
 		d.missing(t, k, now)
 	case strings.HasPrefix(line, "retransmit ") || strings.HasPrefix(line, "sending retransmit "):
@@ -42,8 +43,10 @@ func (d *Driver) missing(t *tunnel, k *talk, now time.Time) {
 	d.plan.at(t, k.heard.Add(t.want.DPDTimeout))
 }
 
-// heardESP takes from a listed IKE_SA when something last came in through its CHILD_SAs. Times of charon are in whole seconds.
-func (d *Driver) heardESP(body *vici.Message, listing, now time.Time) {
+// heardESP takes from a listed IKE_SA when something last came in through its CHILD_SAs. The kernel keeps that in whole seconds of the wall
+// clock, so the middle of that second is taken: at most half a second off. It counts only when the number of packets has changed since the
+// listing before, because only then has charon asked the kernel; else it counts on in seconds of another clock.
+func (d *Driver) heardESP(t *tunnel, body *vici.Message, listing, now time.Time) {
 	id, ok := number(body, "uniqueid")
 	k := d.talks.byID[id]
 	if !ok || k == nil || k.asked.IsZero() {
@@ -54,7 +57,16 @@ func (d *Driver) heardESP(body *vici.Message, listing, now time.Time) {
 		if _, used := child.Lookup("use-in"); !used {
 			continue
 		}
-		if at := now.Add(-time.Duration(counter(child, "use-in")) * time.Second); at.After(k.heard) {
+		of, _ := number(child, "uniqueid")
+		if known := t.sas.children[of]; known != nil && known.Traffic.PacketsIn == counter(child, "packets-in") {
+			continue
+		}
+		second := now.Add(-time.Duration(now.Nanosecond()) - time.Duration(counter(child, "use-in"))*time.Second)
+		at := second.Add(time.Second / 2)
+		if at.After(now) {
+			at = now
+		}
+		if at.After(k.heard) {
 			k.heard = at
 		}
 	}

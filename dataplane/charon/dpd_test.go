@@ -126,6 +126,31 @@ func TestDPDTimeoutCountsFromTheLastSignOfLife(t *testing.T) {
 	})
 }
 
+// charon tells in whole seconds when ESP last came in. Whatever the part of a second, and however often is asked, the timeout is kept to half a one.
+func TestDPDTimeoutIsKeptToHalfASecond(t *testing.T) {
+	for part := time.Duration(0); part < time.Second; part += 250 * time.Millisecond {
+		for _, asked := range []time.Duration{0, 400 * time.Millisecond, 800 * time.Millisecond} {
+			inBubble(t, Options{}, nil, func(b *bench) {
+				b.dpd(15 * time.Second)
+				b.pass(time.Until(time.Now().Truncate(time.Second).Add(time.Second + part)))
+				b.s.Carry("bgw-a", 100)
+				b.pass(10*time.Second + asked)
+				b.says("a", "sending DPD request")
+				for range 3 {
+					b.pass(900 * time.Millisecond)
+					if err := b.d.Refresh(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				took := 10*time.Second + asked + 2700*time.Millisecond + b.lastUp("a", 5*time.Second)
+				if limit := 15500*time.Millisecond + 250*time.Millisecond; took < 14500*time.Millisecond || took > limit {
+					t.Errorf("last ESP at %v of a second, asked %v later: down after %v", part, asked, took)
+				}
+			})
+		}
+	}
+}
+
 // Of two IKE_SAs the dead one goes, and the tunnel stays up: that is no failure.
 func TestDPDTimeoutOfADuplicate(t *testing.T) {
 	inBubble(t, Options{}, nil, func(b *bench) {

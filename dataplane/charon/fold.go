@@ -182,10 +182,23 @@ func (s *saSet) listed(m *vici.Message, at stamp) bool {
 	return true
 }
 
-// endListing removes what neither the listing nor an event since its start confirmed.
-func (s *saSet) endListing(epoch uint64) {
+// endListing removes what neither the listing nor an event since its start confirmed. Of IKEv1 it believes only the second listing in a
+// row, and returns true to ask for it: a CHILD_SA that is adopted while charon lists may be with the new IKE_SA after that one was listed
+// and gone from the old one before that one was.
+func (s *saSet) endListing(epoch uint64) (again bool) {
+	maps.DeleteFunc(s.children, func(_ uint32, c *childSA) bool {
+		if c.seen >= epoch {
+			return false
+		}
+		ike := s.ikes[c.IKEUniqueID]
+		if c.live && !c.missed && (ike == nil || ike.version == 1) {
+			c.missed, again = true, true
+			return false
+		}
+		return true
+	})
 	maps.DeleteFunc(s.ikes, func(_ uint32, sa *ikeSA) bool { return sa.seen < epoch })
-	maps.DeleteFunc(s.children, func(_ uint32, c *childSA) bool { return c.seen < epoch })
+	return again
 }
 
 // markStale notes that the settings changed: of the IKE_SAs, and with them of all CHILD_SAs, or only of the CHILD_SAs.

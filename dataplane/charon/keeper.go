@@ -210,7 +210,12 @@ func (d *Driver) perform(ctx context.Context, s *session, do *action) {
 	}
 	now := time.Now()
 	if refused(err) {
-		d.report(t, nil, diagnose.Failure{Reason: diagnose.CharonRefused, Message: err.Error()}, now)
+		message := err.Error()
+		// Such a charon takes the connection and fails to begin, without a word in its log; it has no command that tells before.
+		if t.want.Version == 1 && s.can.maybeWithoutIKEv1() {
+			message += " (charon " + s.can.version.text + ": from 6.1 on strongSwan is without IKEv1 unless it was built with it)"
+		}
+		d.report(t, nil, diagnose.Failure{Reason: diagnose.CharonRefused, Message: message}, now)
 	}
 	d.changing(do.tunnel, now, func(t *tunnel) { d.endAttempt(t, true) })
 }

@@ -125,6 +125,27 @@ func TestKeeperRefusedInitiate(t *testing.T) {
 	})
 }
 
+// A charon that was built without IKEv1 takes such a connection and refuses to begin.
+func TestKeeperRefusedInitiateOfIKEv1(t *testing.T) {
+	for version, hint := range map[string]bool{"6.0.6": false, "6.1.0": true} {
+		t.Run(version, func(t *testing.T) {
+			inBubble(t, Options{}, func(s *charontest.Server) { s.Version = version }, func(b *bench) {
+				tun := wanted("a")
+				tun.Version = 1
+				b.apply("gw", tun)
+				b.pass(time.Minute)
+				b.unload("bgw-a")
+				b.s.PeerCloses("bgw-a")
+				b.pass(time.Second)
+				st := b.wantUp("a", 0)
+				if st.LastFailure.Reason != diagnose.CharonRefused || strings.Contains(st.LastFailure.Message, "without IKEv1") != hint {
+					t.Errorf("last failure %+v", st.LastFailure)
+				}
+			})
+		})
+	}
+}
+
 func TestKeeperOnlyWaitsWhereThePeerInitiates(t *testing.T) {
 	inBubble(t, Options{}, nil, func(b *bench) {
 		tun := wanted("a")

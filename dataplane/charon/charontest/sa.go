@@ -387,7 +387,8 @@ func (c *childSA) message() *vici.Message {
 		m.Set("if-id-in", c.ifID).Set("if-id-out", c.ifID)
 	}
 	if !c.used.IsZero() {
-		m.Set("use-in", strconv.Itoa(int(time.Since(c.used)/time.Second)))
+		// Whole seconds of the wall clock, as the kernel keeps them.
+		m.Set("use-in", strconv.FormatInt(time.Now().Unix()-c.used.Unix(), 10))
 	}
 	return m.
 		Set("state", c.state).Set("mode", "TUNNEL").Set("protocol", "ESP").Set("encap", "yes").
