@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,12 +23,11 @@ const (
 	creates = 1000 // connections, each with two tunnels
 	tenants = 5
 	gwHosts = 20
-	atOnce  = 40
 )
 
-// TestClusterLosesNothing: an etcd of three members and two controllers. While 1,000 connections are created, 40 at a time, each is then
-// changed and something else deleted, every member and every controller is killed in turn, writes go on without it, and it comes back. What
-// was acknowledged is there afterwards, and nothing was allocated twice.
+// TestClusterLosesNothing: an etcd of three members and two controllers. 1,000 connections are created at the same time, each by a client of
+// its own that then changes it and deletes something else; meanwhile every member and every controller is killed in turn, writes go on without
+// it, and it comes back. What was acknowledged is there afterwards, and nothing was allocated twice.
 func TestClusterLosesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -35,57 +35,97 @@ func TestClusterLosesNothing(t *testing.T) {
 	c.prepare(ctx)
 
 	began := time.Now()
-	jobs := make(chan int, creates)
-	created := make(chan struct{}, creates)
 	var retries atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	for w := range atOnce {
-		group.Go(func() error {
-			wr := writer{apis: c.apis, at: w, retries: &retries}
-			for i := range jobs {
-				if err := wr.all(ctx, i); err != nil {
-					return fmt.Errorf("connection %d: %w", i, err)
-				}
-				created <- struct{}{}
+	var victims []*process
+	for i := range max(len(c.members), len(c.controllers)) {
+		victims = append(victims, c.members[i:min(i+1, len(c.members))]...)
+		victims = append(victims, c.controllers[min(i, len(c.controllers)):min(i+1, len(c.controllers))]...)
+	}
+	done := &progress{changed: make(chan struct{})}
+	clients, ctx := errgroup.WithContext(ctx)
+	for i := range creates {
+		clients.Go(func() error {
+			wr := writer{apis: c.apis, at: i, retries: &retries}
+			if err := wr.all(ctx, i); err != nil {
+				return fmt.Errorf("connection %d: %w", i, err)
 			}
+			done.add()
 			return nil
 		})
 	}
-	group.Go(func() error {
-		defer close(jobs)
-		next := 0
-		give := func(n int) {
-			for ; n > 0 && next < creates; n-- {
-				jobs <- next
-				next++
-			}
-		}
-		give(creates / 10)
-		for _, victim := range append(c.members, c.controllers...) {
-			victim.kill()
-			give(creates / 6)
-			for range creates / 12 {
-				select {
-				case <-created:
-				case <-ctx.Done():
-					return fmt.Errorf("while %s is dead nothing goes on: %w", victim.name, ctx.Err())
-				}
-			}
-			victim.start()
-			if err := victim.serves(ctx); err != nil {
+	clients.Go(func() error {
+		for i, victim := range victims {
+			met, err := c.outage(ctx, victim, done)
+			if err != nil {
 				return err
 			}
+			if !met && i < 2 {
+				return fmt.Errorf("all clients were done before %s was killed", victim.name)
+			}
 		}
-		give(creates)
 		return nil
 	})
-	if err := group.Wait(); err != nil {
+	if err := clients.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d connections with %d tunnels in %s through %d outages; %d requests had to be repeated", creates, 2*creates,
 		time.Since(began).Round(time.Millisecond), len(c.members)+len(c.controllers), retries.Load())
 	for i := range c.apis {
 		c.check(t.Context(), i)
+	}
+}
+
+// outage kills a process, sees clients get done without it, and starts it again. It reports false when all clients were done before.
+func (c *cluster) outage(ctx context.Context, victim *process, done *progress) (met bool, err error) {
+	victim.kill()
+	began, before := time.Now(), done.count()
+	after, err := done.past(ctx, before)
+	if err != nil {
+		return false, fmt.Errorf("while %s is dead nothing goes on: %w", victim.name, err)
+	}
+	c.t.Logf("%s killed when %d clients were done; the next one was after %s", victim.name, before, time.Since(began).Round(time.Millisecond))
+	if _, err := done.past(ctx, min(after+creates/20, creates-1)); err != nil {
+		return false, err
+	}
+	victim.start()
+	return before < creates, victim.serves(ctx)
+}
+
+// progress counts clients that are done.
+type progress struct {
+	mu      sync.Mutex
+	n       int
+	changed chan struct{}
+}
+
+func (p *progress) add() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n++
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *progress) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+// past waits until more than n are done, or all.
+func (p *progress) past(ctx context.Context, n int) (int, error) {
+	for {
+		p.mu.Lock()
+		now, changed := p.n, p.changed
+		p.mu.Unlock()
+		if now > n || now == creates {
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return now, ctx.Err()
+		}
 	}
 }
 

@@ -15,6 +15,12 @@ func at(host, zone, addr string, load int) allocate.Candidate {
 	return allocate.Candidate{Host: host, Zone: zone, Address: netip.MustParseAddr(addr), Load: load}
 }
 
+func met(host, zone, addr string) allocate.Candidate {
+	c := at(host, zone, addr, 0)
+	c.Met = true
+	return c
+}
+
 func TestAddresses(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -39,6 +45,10 @@ func TestAddresses(t *testing.T) {
 			want: "192.0.2.2 192.0.2.3"},
 		{name: "the free address of a host", in: []allocate.Candidate{at("a", "", "192.0.2.1", 2), at("a", "", "192.0.2.11", 1), at("b", "", "192.0.2.2", 0)},
 			want: "192.0.2.2 192.0.2.11"},
+		{name: "hosts that the customer does not meet again, before zones and load", in: []allocate.Candidate{
+			met("a", "x", "192.0.2.1"), at("b", "y", "192.0.2.2", 5), at("c", "y", "192.0.2.3", 6)}, want: "192.0.2.2 192.0.2.3"},
+		{name: "rather the same host again than none", in: []allocate.Candidate{met("a", "x", "192.0.2.1"), at("b", "y", "192.0.2.2", 5)},
+			want: "192.0.2.1 192.0.2.2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := allocate.Addresses(tc.in, tc.ipv6)

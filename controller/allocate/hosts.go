@@ -15,13 +15,16 @@ type Candidate struct {
 	Address    netip.Addr
 	// Load of the address, in connections.
 	Load int
+	// Met: the customer has a connection on another address of the host. Its tunnels would need remote identities or keys that tell
+	// them apart, or the same key.
+	Met bool
 }
 
 // addressesPerConnection is how many are allocated: each on a host of its own.
 const addressesPerConnection = 2
 
 // Addresses chooses two addresses of one family on different hosts, in different zones where there are several, from the hosts with the
-// least load. The error says what is missing.
+// least load. Hosts that the customer meets again are the last choice. The error says what is missing.
 func Addresses(candidates []Candidate, ipv6 bool) ([]netip.Addr, error) {
 	load, best := map[string]int{}, map[string]Candidate{}
 	for _, c := range candidates {
@@ -43,6 +46,9 @@ func Addresses(candidates []Candidate, ipv6 bool) ([]netip.Addr, error) {
 			family = "IPv6"
 		}
 		return nil, fmt.Errorf("%d gateway hosts with a free %s address are needed, there are %d", addressesPerConnection, family, len(hosts))
+	}
+	if unmet := slices.DeleteFunc(slices.Clone(hosts), func(c Candidate) bool { return c.Met }); len(unmet) >= addressesPerConnection {
+		hosts = unmet
 	}
 	slices.SortFunc(hosts, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(load[a.Host], load[b.Host]), cmp.Compare(a.Host, b.Host))

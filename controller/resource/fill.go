@@ -76,6 +76,7 @@ func (c *change) candidates(customer string, peers []string) []allocate.Candidat
 		if !ok || host.GetSpec().GetCordoned() {
 			continue
 		}
+		again := slices.ContainsFunc(host.GetSpec().GetAddresses(), func(a string) bool { return met[a] })
 		for _, text := range host.GetSpec().GetAddresses() {
 			a, err := netip.ParseAddr(text)
 			if err != nil || met[text] || slices.ContainsFunc(peers, func(peer string) bool { return advice.Count(model.Outer(text, peer)) > 0 }) {
@@ -83,7 +84,7 @@ func (c *change) candidates(customer string, peers []string) []allocate.Candidat
 			}
 			out = append(out, allocate.Candidate{
 				Host: host.GetName(), Zone: host.GetSpec().GetZone(), Address: a,
-				Load: advice.Count(model.ConnectionsOn(text)) + c.reserve.others(a),
+				Load: advice.Count(model.ConnectionsOn(text)) + c.reserve.others(a), Met: again,
 			})
 		}
 	}

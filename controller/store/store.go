@@ -18,6 +18,10 @@ import (
 // queues is how many unrelated races are told apart.
 const queues = 256
 
+// maxFirst bounds the writes of this process that are tried for the first time at once. More would only make each other lose, and
+// with many hundreds on their way to etcd all of them time out together.
+const maxFirst = 16
+
 // Options is what a Store needs.
 type Options struct {
 	Client *clientv3.Client
@@ -43,14 +47,16 @@ type Store struct {
 	// is follows from a hash.
 	queues [queues]chan struct{}
 	seed   maphash.Seed
-	stop   context.CancelFunc
-	done   chan struct{}
+	// first lets writers in; those that lost a race are in the queues and need no place here.
+	first chan struct{}
+	stop  context.CancelFunc
+	done  chan struct{}
 }
 
 // Open checks the schema, reads everything and begins to watch. Close ends it; the client stays the caller's.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{
-		client: opts.Client, seed: maphash.MakeSeed(), keys: keyspace{opts.Prefix}, log: opts.Log, index: opts.Index,
+		client: opts.Client, seed: maphash.MakeSeed(), first: make(chan struct{}, maxFirst), keys: keyspace{opts.Prefix}, log: opts.Log, index: opts.Index,
 		reached: make(chan struct{}), subs: map[*Subscription]struct{}{}, done: make(chan struct{}),
 	}
 	for i := range s.queues {
@@ -151,10 +157,14 @@ func (s *Store) reach(ctx context.Context, revision int64) error {
 // of fn is returned as it is; it may rest on a view that is behind, therefore fn runs again after a Sync before it counts.
 func (s *Store) Write(ctx context.Context, fn func(*Tx) error) (int64, error) {
 	synced := false
-	var queue chan struct{}
+	// place is where this writer counts: in first, later in a queue.
+	place := s.first
+	if err := enter(ctx, place); err != nil {
+		return 0, err
+	}
 	defer func() {
-		if queue != nil {
-			<-queue
+		if place != nil {
+			<-place
 		}
 	}()
 	for attempt := 0; ; attempt++ {
@@ -176,17 +186,26 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) (int64, error) {
 		if ok || err != nil {
 			return revision, err
 		}
-		if queue == nil {
-			q := s.queues[maphash.String(s.seed, s.lost(b))%queues]
-			select {
-			case q <- struct{}{}:
-				queue = q
-			case <-ctx.Done():
-				return 0, ctx.Err()
+		if place == s.first {
+			queue := s.queues[maphash.String(s.seed, s.lost(b))%queues]
+			<-place
+			place = nil
+			if err := enter(ctx, queue); err != nil {
+				return 0, err
 			}
+			place = queue
 		} else if err := pause(ctx, attempt); err != nil {
 			return 0, err
 		}
+	}
+}
+
+func enter(ctx context.Context, place chan struct{}) error {
+	select {
+	case place <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -248,7 +267,9 @@ func (s *Store) attempt(fn func(*Tx) error) (batch, error) {
 func (s *Store) commit(ctx context.Context, b batch) (int64, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	resp, err := s.client.Txn(ctx).If(b.conditions...).Then(b.writes...).
+	committing, ended := context.WithTimeout(ctx, commitTimeout)
+	defer ended()
+	resp, err := s.client.Txn(committing).If(b.conditions...).Then(b.writes...).
 		Else(clientv3.OpGet(s.keys.head()), clientv3.OpGet(s.keys.schema())).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrTooManyOps):
