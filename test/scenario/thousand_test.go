@@ -78,7 +78,7 @@ func manyTunnels(tenant, connections, addresses int) string {
 			name, tenant, lab.GatewayA, lab.GatewayB)
 		for i, cloud := range []string{lab.GatewayA, lab.GatewayB} {
 			for a, address := range customer {
-				fmt.Fprintf(&b, "---\nkind: VPNTunnel\nname: %s-%d\nspec: {connection: %s, cloudAddress: %s, customerAddress: %s, initiation: RESPOND}\n",
+				fmt.Fprintf(&b, "---\nkind: VPNTunnel\nname: %s-%d\nspec: {connection: %s, cloudAddress: %s, customerAddress: %s, remoteId: %[1]s-%[2]d.example, initiation: RESPOND}\n",
 					name, i*addresses+a+1, name, cloud, address)
 			}
 		}
