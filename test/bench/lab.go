@@ -20,6 +20,7 @@ func labRows() map[string]string {
 		"routes-in":       "TestLearnedRoutes",
 		"tunnels-up":      "TestTunnelsUp",
 		"forwarding":      "TestForwarding",
+		"outage":          "TestOutage",
 	}
 }
 
