@@ -257,10 +257,12 @@ func refused(err error) bool {
 	return errors.As(err, &refusal)
 }
 
-// gone says whether charon refused to remove something because it is not there.
+// gone says whether charon refused to remove something because it is not there, or no longer: an SA that it found may end before it is
+// told to, which is the only failure of a terminate that does not wait (controller.c).
 func gone(err error) bool {
 	var refusal *vici.CommandError
-	return errors.As(err, &refusal) && (strings.Contains(refusal.Message, "not found") || strings.Contains(refusal.Message, "no matching"))
+	return errors.As(err, &refusal) && slices.ContainsFunc([]string{"not found", "no matching", "terminating SA failed", "not all matching SAs could be terminated"},
+		func(text string) bool { return strings.Contains(refusal.Message, text) })
 }
 
 // Sweep removes every connection, secret and SA with our prefix that no gateway wants. To be called once, after the first Apply

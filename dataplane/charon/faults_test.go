@@ -44,6 +44,26 @@ func TestFaultCharonKilled(t *testing.T) {
 	})
 }
 
+// An SA that ends by itself while it is being closed is as gone as was wanted.
+func TestFaultSAEndsBeforeItIsClosed(t *testing.T) {
+	for _, sas := range []int{1, 2} {
+		inBubble(t, Options{}, func(s *charontest.Server) { s.Ends = func(string) bool { return true } }, func(b *bench) {
+			b.apply("gw", wanted("a"))
+			b.pass(time.Second)
+			for range sas - 1 {
+				b.s.PeerInitiates("bgw-a")
+				b.pass(time.Second)
+			}
+			b.wantUp("a", sas)
+			if r := b.apply("gw"); len(r.Errors) > 0 {
+				t.Errorf("%d SAs: %v", sas, r.Errors)
+			}
+			b.pass(time.Second)
+			b.wantUp("a", 0)
+		})
+	}
+}
+
 func TestFaultConnectionDropped(t *testing.T) {
 	inBubble(t, Options{}, nil, func(b *bench) {
 		b.apply("gw", wanted("a"))

@@ -168,11 +168,14 @@ func (s *Server) cmdInitiate(_ *session, in *vici.Message) *vici.Message {
 }
 
 func (s *Server) cmdTerminate(_ *session, in *vici.Message) *vici.Message {
-	matches := 0
+	matches, ended := 0, 0
 	for _, sa := range slices.Clone(s.ikes) {
 		id := strconv.FormatUint(uint64(sa.id), 10)
 		if (in.Get("ike") != "" && in.Get("ike") == sa.name) || (in.Get("ike-id") != "" && in.Get("ike-id") == id) {
 			matches++
+			if s.Ends != nil && s.Ends(sa.name) {
+				ended++
+			}
 			s.remove(sa)
 		}
 		for _, child := range slices.Clone(sa.children) {
@@ -182,8 +185,13 @@ func (s *Server) cmdTerminate(_ *session, in *vici.Message) *vici.Message {
 			}
 		}
 	}
-	if matches == 0 {
+	switch {
+	case matches == 0:
 		return refusal("no matching SAs to terminate found").Set("matches", "0").Set("terminated", "0")
+	case ended == 1 && matches == 1:
+		return refusal("terminating SA failed").Set("matches", "1").Set("terminated", "0")
+	case ended > 0:
+		return refusal("not all matching SAs could be terminated").Set("matches", strconv.Itoa(matches)).Set("terminated", strconv.Itoa(matches-ended))
 	}
 	return success().Set("matches", strconv.Itoa(matches))
 }

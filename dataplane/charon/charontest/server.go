@@ -27,6 +27,8 @@ type Server struct {
 	BetweenItems func(i int)
 	// Refuse returns the error message with which load-conn refuses a connection, "" to take it.
 	Refuse func(conn string) string
+	// Ends says whether the IKE_SAs of a connection end by themselves after terminate has found them and before it closes them.
+	Ends func(conn string) bool
 	// Drop says which events get lost.
 	Drop func(event string, m *vici.Message) bool
 	// Peer says how an attempt to initiate a connection ends, counted from 1; Up when nil.
