@@ -19,15 +19,17 @@ func (g *gateway) callbacks(epoch int) server.WatchEventMessageCallbacks {
 	}
 	return server.WatchEventMessageCallbacks{
 		OnPathUpdate: func(paths []*apiutil.Path, _ time.Time) {
-			news := false
-			for _, p := range paths {
-				news = g.view.path(epoch, p) || news
-			}
-			if news {
+			if g.view.paths(epoch, paths) {
 				g.d.emit(bgp.RoutesChanged{Gateway: g.name})
 			}
 		},
-		OnPathEor: func(p *apiutil.Path, _ time.Time) { changed(g.view.endOfRIB(epoch, p)) },
+		OnPathEor: func(p *apiutil.Path, _ time.Time) {
+			neighbor, dropped := g.view.endOfRIB(epoch, p)
+			changed(neighbor)
+			if dropped {
+				g.d.emit(bgp.RoutesChanged{Gateway: g.name})
+			}
+		},
 		OnPeerUpdate: func(e *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 			neighbor, tooMany := g.view.peerEvent(epoch, e)
 			changed(neighbor)

@@ -145,7 +145,10 @@ func (g *gateway) start(ctx context.Context, want bgp.Speaker) error {
 		return err
 	}
 	watch, cancel := context.WithCancel(context.Background())
-	err = s.WatchEvent(watch, g.callbacks(g.view.begin()), server.WatchPostUpdate(false, "", ""), server.WatchEor(false), server.WatchPeer())
+	// Before policy, which lets nothing in; and after it GoBGP makes an event of each path, with a copy of the whole neighbor, instead of one of
+	// each message. Withdrawals that no peer has sent are watched apart, but for those after a restart: see endOfRIB.
+	err = s.WatchEvent(watch, g.callbacks(g.view.begin()), server.WatchUpdate(false, "", ""), server.WatchAdjInWithdraw(), server.WatchEor(false),
+		server.WatchPeer())
 	if err == nil {
 		empty := want
 		empty.Neighbors = nil

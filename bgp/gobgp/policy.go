@@ -18,12 +18,9 @@ const (
 	exportPolicy = "export"
 )
 
-// LOCAL_PREF says inside the speaker who is to hear of a route that we originate. It is the one attribute that nobody outside can set
-// (it is dropped from what eBGP neighbors send, and import policy overwrites that of iBGP ones) and that does not leave (it is not sent
-// on eBGP, and export policy overwrites it on iBGP). Ours are above all learned ones: what is originated is GoBGP's best path, and
-// learned paths, which no statement exports, are beneath it. Zero cannot be matched.
+// LOCAL_PREF says inside the speaker who is to hear of a route that we originate. It does not leave: it is not sent on eBGP, and export
+// policy overwrites it on iBGP. Zero cannot be matched.
 const (
-	prefLearned   = 100
 	prefLocal     = 200 // plus a bgp.Audience
 	prefDefault   = 100 // what an iBGP neighbor sees
 	localAudience = int(bgp.ToCustomer | bgp.ToFabric)
@@ -49,12 +46,11 @@ type builder struct {
 	imports, exports []*api.Statement
 }
 
-// importStatements let everything in: the view judges it ([bgp.Neighbor.Judge]), which can say why. GoBGP passes on nothing that it has
-// learned, and a learned path's own LOCAL_PREF must not put it above what we originate.
+// importStatements let in what we originate ourselves, which import policy judges too, and nothing that neighbors announce. The view hears of
+// that before policy and judges it ([bgp.Neighbor.Judge]), which can say why. So GoBGP has nothing to choose from and nothing to pass on, and
+// a large table costs it no more than keeping it.
 func (b *builder) importStatements() {
-	// Import policy also judges what we originate ourselves.
 	b.accept(&api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, &api.Actions{})
-	b.accept(&api.Conditions{}, &api.Actions{LocalPref: &api.LocalPrefAction{Value: prefLearned}})
 }
 
 // exportStatements announce what we originate for each side. Nothing else is accepted: GoBGP passes on no learned route by itself.

@@ -43,6 +43,9 @@ func (v *view) peerEvent(epoch int, e *apiutil.WatchEventMessage_PeerEvent) (nei
 	s.State = next
 	if next == bgp.Established {
 		s.Message, s.PeerRouterID = "", state.RouterID
+		if before.State != bgp.Established {
+			s.number++
+		}
 		s.ended, s.resent = map[gobgpbgp.Family]bool{}, false
 		s.families = negotiated(s.families, state.RemoteCap)
 	} else {
@@ -121,22 +124,23 @@ func negotiated(configured []gobgpbgp.Family, caps []gobgpbgp.ParameterCapabilit
 	return l
 }
 
-// endOfRIB takes in an End-of-RIB marker and returns the neighbor's name when it was the last one missing.
-func (v *view) endOfRIB(epoch int, p *apiutil.Path) string {
+// endOfRIB takes in an End-of-RIB marker and returns the neighbor's name when it was the last one missing, and whether routes are gone with it:
+// those that were kept while the peer restarted and that it has not announced again (RFC 4724 §4.2).
+func (v *view) endOfRIB(epoch int, p *apiutil.Path) (neighbor string, dropped bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[p.PeerAddress]
 	if s == nil || epoch != v.epoch || s.State != bgp.Established || s.EORReceived {
-		return ""
+		return "", false
 	}
 	s.ended[p.Family] = true
 	for _, f := range s.families {
 		if !s.ended[f] {
-			return ""
+			return "", false
 		}
 	}
 	s.EORReceived = true
-	return s.Neighbor
+	return s.Neighbor, v.dropBefore(s.PeerAddress, s.number)
 }
 
 // waiting says that no connection with a neighbor has been made.
@@ -217,16 +221,10 @@ func (v *view) takeStale() bool {
 func (v *view) snapshotSessions() []bgp.Session {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	accepted := map[netip.Addr]uint32{}
-	for _, paths := range v.routes {
-		for addr := range paths {
-			accepted[addr]++
-		}
-	}
 	l := make([]bgp.Session, 0, len(v.sessions))
 	for addr, s := range v.sessions {
 		out := s.Session
-		out.Accepted = accepted[addr]
+		out.Accepted = v.rib.count[addr]
 		if out.State != bgp.Established && out.Message == "" {
 			out.Message = waiting
 		}

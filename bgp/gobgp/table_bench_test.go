@@ -67,8 +67,8 @@ func BenchmarkLearn(b *testing.B) {
 					v.mu.Lock()
 					defer v.mu.Unlock()
 					n := 0
-					for _, paths := range v.routes {
-						n += len(paths)
+					for _, count := range v.rib.count {
+						n += int(count)
 					}
 					return n == 2*routes
 				})

@@ -2,6 +2,7 @@ package gobgp
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,10 +22,15 @@ type view struct {
 	mu       sync.Mutex
 	epoch    int // counts servers: what one reports after it was stopped is not for the next one's sessions
 	sessions map[netip.Addr]*session
-	routes   map[netip.Prefix]map[netip.Addr]bgp.Path
-	refused  map[netip.Addr]map[netip.Prefix]bgp.Refused
-	learned  []bgp.Learned // from routes, made when first asked for; nil when routes changed
-	stale    bool          // counters differ from what was read last
+	rib      *rib
+	refused  map[netip.Addr]map[netip.Prefix]refusal
+	stale    bool // counters differ from what was read last
+}
+
+// refusal is what was announced and not accepted, and in which session.
+type refusal struct {
+	bgp.Refused
+	session int
 }
 
 // session is a bgp.Session under construction.
@@ -34,13 +40,13 @@ type session struct {
 	families []gobgpbgp.Family // configured; once established, negotiated
 	ended    map[gobgpbgp.Family]bool
 	entered  time.Time // into the present state
+	number   int       // counts sessions, so that what was heard in an earlier one can be told apart
 	hold     time.Duration
 	resent   bool // everything was announced once more since the session is established
 }
 
 func newView(now func() time.Time) *view {
-	return &view{now: now, sessions: map[netip.Addr]*session{}, routes: map[netip.Prefix]map[netip.Addr]bgp.Path{},
-		refused: map[netip.Addr]map[netip.Prefix]bgp.Refused{}}
+	return &view{now: now, sessions: map[netip.Addr]*session{}, rib: newRIB(), refused: map[netip.Addr]map[netip.Prefix]refusal{}}
 }
 
 // want makes the view know a neighbor, before GoBGP does.
@@ -53,6 +59,7 @@ func (v *view) want(asn uint32, n bgp.Neighbor) {
 	}, neighbor: n}
 	if old := v.sessions[n.Address]; old != nil && old.Neighbor == n.Name {
 		s.Since, s.Message, s.Exceeded = old.Since, old.Message, old.Exceeded // wanted all along, as after a prefix limit
+		s.number = old.number
 	}
 	s.families, s.hold = families(n), n.Hold
 	if s.hold == 0 {
@@ -106,90 +113,75 @@ func (v *view) clear() []string {
 	slices.Sort(names)
 	v.epoch++
 	clear(v.sessions)
-	clear(v.routes)
+	v.rib = newRIB()
 	clear(v.refused)
-	v.learned = nil
 	return names
 }
 
-func (v *view) dropRoutes(addr netip.Addr) {
-	delete(v.refused, addr)
-	for p, paths := range v.routes {
-		if _, ok := paths[addr]; ok {
-			delete(paths, addr)
-			v.learned = nil
-			if len(paths) == 0 {
-				delete(v.routes, p)
-			}
+// dropRoutes forgets everything that a neighbor has announced.
+func (v *view) dropRoutes(addr netip.Addr) { v.dropBefore(addr, math.MaxInt) }
+
+// dropBefore forgets what a neighbor has announced before one of its sessions, and says whether there was anything.
+func (v *view) dropBefore(addr netip.Addr, number int) bool {
+	dropped := v.rib.drop(addr, number)
+	for prefix, r := range v.refused[addr] {
+		if r.session < number {
+			delete(v.refused[addr], prefix)
+			dropped = true
 		}
 	}
+	return dropped
 }
 
-// path takes in one path or withdrawal, and says whether it changed anything. One path of each neighbor to a prefix is enough as a
-// key, because ADD-PATH is never negotiated.
-func (v *view) path(epoch int, p *apiutil.Path) bool {
-	nlri, ok := p.Nlri.(*gobgpbgp.IPAddrPrefix)
-	if !ok {
-		return false
-	}
-	prefix := nlri.Prefix.Masked()
+// paths takes in paths and withdrawals, and says whether they changed anything.
+func (v *view) paths(epoch int, all []*apiutil.Path) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if epoch != v.epoch {
 		return false
 	}
 	v.stale = true
-	s := v.sessions[p.PeerAddress]
-	if p.Withdrawal || s == nil {
-		return v.forget(p.PeerAddress, prefix)
+	changed := false
+	for _, p := range all {
+		nlri, ok := p.Nlri.(*gobgpbgp.IPAddrPrefix)
+		if !ok {
+			continue
+		}
+		prefix := nlri.Prefix.Masked()
+		s := v.sessions[p.PeerAddress]
+		if p.Withdrawal || s == nil {
+			changed = v.forget(p.PeerAddress, prefix) || changed
+			continue
+		}
+		path := bgp.Path{Neighbor: s.Neighbor, Kind: s.Kind}
+		readAttributes(p.Attrs, &path)
+		changed = v.judge(s, prefix, path) || changed
 	}
-	path := bgp.Path{Neighbor: s.Neighbor, Kind: s.Kind}
-	readAttributes(p.Attrs, &path)
-	return v.judge(s, prefix, path)
+	return changed
 }
 
 // forget removes what a neighbor has announced for a prefix, accepted or refused, and says whether there was anything.
 func (v *view) forget(addr netip.Addr, prefix netip.Prefix) bool {
 	_, refused := v.refused[addr][prefix]
 	delete(v.refused[addr], prefix)
-	paths := v.routes[prefix]
-	if _, had := paths[addr]; !had {
-		return refused
-	}
-	delete(paths, addr)
-	if len(paths) == 0 {
-		delete(v.routes, prefix)
-	}
-	v.learned = nil
-	return true
+	return v.rib.remove(prefix, addr) || refused
 }
 
 // judge puts a path where it belongs, and says whether that is new.
 func (v *view) judge(s *session, prefix netip.Prefix, path bgp.Path) bool {
 	addr := s.PeerAddress
 	if why := s.neighbor.Judge(s.LocalASN, prefix, path.ASPath); why != "" {
-		if old, had := v.refused[addr][prefix]; had && old.Why == why && samePath(old.Path, path) {
-			return false
-		}
-		v.forget(addr, prefix)
+		old, had := v.refused[addr][prefix]
+		v.rib.remove(prefix, addr)
 		if v.refused[addr] == nil {
-			v.refused[addr] = map[netip.Prefix]bgp.Refused{}
+			v.refused[addr] = map[netip.Prefix]refusal{}
 		}
-		v.refused[addr][prefix] = bgp.Refused{Prefix: prefix, Path: path, Why: why}
-		return true
+		v.refused[addr][prefix] = refusal{Refused: bgp.Refused{Prefix: prefix, Path: path, Why: why}, session: s.number}
+		return !had || old.Why != why || !samePath(old.Path, path)
 	}
+	_, was := v.refused[addr][prefix]
 	delete(v.refused[addr], prefix)
-	paths := v.routes[prefix]
-	if old, had := paths[addr]; had && samePath(old, path) {
-		return false
-	}
-	if paths == nil {
-		paths = map[netip.Addr]bgp.Path{}
-		v.routes[prefix] = paths
-	}
-	paths[addr] = path
-	v.learned = nil
-	return true
+	return v.rib.put(prefix, heard{addr: addr, path: path, session: s.number}) || was
 }
 
 // rejudge looks again at everything that a neighbor, which is now as n, has announced, and says whether that changed anything.
@@ -201,14 +193,9 @@ func (v *view) rejudge(n bgp.Neighbor) bool {
 		return false
 	}
 	s.neighbor = n
-	all := map[netip.Prefix]bgp.Path{}
+	all := v.rib.of(n.Address)
 	for prefix, r := range v.refused[n.Address] {
 		all[prefix] = r.Path
-	}
-	for prefix, paths := range v.routes {
-		if p, ok := paths[n.Address]; ok {
-			all[prefix] = p
-		}
 	}
 	changed := false
 	for prefix, path := range all {
@@ -224,7 +211,7 @@ func (v *view) snapshotRefused() []bgp.Refused {
 	var l []bgp.Refused
 	for _, refused := range v.refused {
 		for _, r := range refused {
-			l = append(l, r)
+			l = append(l, r.Refused)
 		}
 	}
 	slices.SortFunc(l, func(a, b bgp.Refused) int {
@@ -258,18 +245,7 @@ func samePath(a, b bgp.Path) bool {
 func (v *view) snapshotRoutes() []bgp.Learned {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.learned == nil && len(v.routes) > 0 {
-		v.learned = make([]bgp.Learned, 0, len(v.routes))
-		for prefix, paths := range v.routes {
-			all := make([]bgp.Path, 0, len(paths))
-			for _, p := range paths {
-				all = append(all, p)
-			}
-			v.learned = append(v.learned, bgp.Learned{Prefix: prefix, Paths: bgp.Best(all)})
-		}
-		slices.SortFunc(v.learned, func(a, b bgp.Learned) int { return bgp.ComparePrefixes(a.Prefix, b.Prefix) })
-	}
-	return v.learned
+	return v.rib.snapshot()
 }
 
 func families(n bgp.Neighbor) []gobgpbgp.Family {
