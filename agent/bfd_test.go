@@ -180,9 +180,18 @@ func TestBFDTakesTheNexthopOut(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		w.routed(shop2)
+		// What carries nothing is replaced, beside what is there: a peer that lost its SAs without a word has new ones long before DPD.
+		if n := w.tunnel(shop1).GetCounters().GetRenegotiations(); n == 0 {
+			t.Error("the SAs are those that carry nothing")
+		}
 		w.bfd.silence(bfdCustomer, false)
 		w.routed(shop1, shop2)
 		w.rest()
+		renegotiations := w.tunnel(shop1).GetCounters().GetRenegotiations()
+		w.pass(10 * time.Minute)
+		if n := w.tunnel(shop1).GetCounters().GetRenegotiations(); n != renegotiations {
+			t.Errorf("%d renegotiations after its return", n-renegotiations)
+		}
 		if n := f.restarts(plan.TunnelNeighbor(shop1)); n != 1 {
 			t.Errorf("the session was started afresh %d times", n)
 		}

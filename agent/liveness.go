@@ -18,7 +18,9 @@ func (w *worker) liveness(g *plan.Gateway, layers map[string]status.Layers) {
 		case !l.AdminUp || !l.Charon.Connected:
 		case l.Charon.Up() && l.Interface.OperUp && l.Probe.State == probe.StateFailing:
 			w.drivers.Charon.Renegotiate(name, "the peer's inside address answers no probes")
-		case l.Probe.State != probe.StateFailing:
+		case l.Charon.Up() && l.Interface.OperUp && cut(l):
+			w.drivers.Charon.Renegotiate(name, "the peer is gone for BFD")
+		case l.Probe.State != probe.StateFailing && !cut(l):
 			w.drivers.Charon.Trust(name)
 		}
 	}

@@ -19,6 +19,7 @@ echo "-- nexthops"; ip nexthop
 echo "-- states"; ip -s xfrm state list nokeys | grep -v "add .* use\|lifetime\|limit:\|expire"
 echo "-- policies"; ip xfrm policy list | grep -v "socket\|^[[:space:]]*$"
 echo "-- nftables"; nft list ruleset
+echo "-- what was lost"; nstat -azs | awk '$2 > 0 && /Err|Drop|Discard|NoRoute|NoPort|Fail|Prune|ReasmTimeout/ { print $1, $2 }'; cat /proc/self/net/softnet_stat
 grep -v "[[:space:]]0$" /proc/self/net/xfrm_stat`
 
 // Dump writes the ends of all daemons' logs and the state of every host to the test's log. The lab does it by itself
