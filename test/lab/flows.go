@@ -48,6 +48,9 @@ func (h *Host) EchoServer(o ServerOptions) *Server {
 		if s.udp, err = lc.ListenPacket(ctx, "udp", at(o.Port)); err != nil {
 			return err
 		}
+		if err := roomy(s.udp); err != nil {
+			return err
+		}
 		if s.echo, err = lc.Listen(ctx, "tcp", at(o.Port)); err != nil {
 			return err
 		}
@@ -65,6 +68,21 @@ func (h *Host) EchoServer(o ServerOptions) *Server {
 	})
 	h.lab.onClose(s.Close)
 	return s
+}
+
+// roomy gives a socket room for what comes while a busy machine does something else: a message that is lost here would be blamed on a tunnel.
+func roomy(conn net.PacketConn) error {
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return fmt.Errorf("not UDP: %T", conn)
+	}
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) })
+	return errors.Join(err, failed)
 }
 
 // Close ends the server and its connections. It may be called more than once.
