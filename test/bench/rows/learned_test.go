@@ -65,13 +65,13 @@ func (r *router) announce() time.Duration {
 	r.must(err)
 	defer c.close()
 	start := time.Now()
-	r.must(errors.Join(r.CustBIRD1.Enable("announce4"), r.CustBIRD2.Enable("announce4")))
+	r.must(errors.Join(r.CustBIRD1.Enable("announcev4"), r.CustBIRD2.Enable("announcev4")))
 	return r.filled(c).Sub(start)
 }
 
 func (r *router) withdraw() {
 	r.t.Helper()
-	r.must(errors.Join(r.CustBIRD1.Disable("announce4"), r.CustBIRD2.Disable("announce4")))
+	r.must(errors.Join(r.CustBIRD1.Disable("announcev4"), r.CustBIRD2.Disable("announcev4")))
 	r.emptied()
 }
 

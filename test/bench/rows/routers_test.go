@@ -43,7 +43,7 @@ func newRouter(t *testing.T, name string, routes int) *router {
 		BIRD: func(c *lab.BIRDConf) { c.Announce, c.Peers[0].BFD = announce, true },
 	})
 	for _, b := range []*lab.BIRD{r.CustBIRD1, r.CustBIRD2} {
-		r.must(b.Disable("announce4"))
+		r.must(b.Disable("announcev4"))
 	}
 	switch name {
 	case "bordergw":
