@@ -19,8 +19,8 @@ const (
 	crowdPSK = "the-key-of-the-whole-crowd"
 	// connections are those of a tenant; each has tunnels between both cloud addresses and all of its customer's.
 	connections = 5
-	ikeProposal = "aes256gcm16-prfsha384-ecp384"
-	espProposal = "aes256gcm16-ecp384"
+	ikeProposal = "aes128gcm16-prfsha256-ecp256"
+	espProposal = "aes128gcm16-ecp256"
 )
 
 // crowd is a gateway with two cloud addresses and the many customers of some tenants, whose ends are one charon that answers everybody.

@@ -55,7 +55,7 @@ type path struct {
 func newPath(t *testing.T, name string) *path {
 	t.Helper()
 	w := scenario.New(named{t, name}, scenario.Options{Routing: "STATIC", SingleGateway: true, NoAgents: true, NoCustomer: name == "by-hand",
-		Probe: "{mode: OFF}", Spec1: "esp: {proposals: [" + espProposal + "]}", Spec2: "adminState: DOWN"})
+		Probe: "{mode: OFF}", Spec1: "esp: {proposals: [aes256gcm16-ecp384]}", Spec2: "adminState: DOWN"})
 	w.CustomerVia(lab.CustomerLAN1)
 	w.VPCVia(lab.VPCGatewayA)
 	return &path{World: w, t: t}
