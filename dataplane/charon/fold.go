@@ -48,7 +48,7 @@ func (s *saSet) putChild(c *childSA, at stamp) bool {
 	}
 	before := Traffic{}
 	if known != nil {
-		before, c.stale, c.doubted = known.Traffic, known.stale, known.doubted
+		before, c.stale, c.doubted, c.replaced = known.Traffic, known.stale, known.doubted, known.replaced
 		// Rounding makes the computed time of installation jump by a second.
 		c.Installed = known.Installed
 		if c.Traffic == (Traffic{}) {
@@ -129,12 +129,13 @@ func (s *saSet) childDown(c *childSA, at stamp) {
 	}
 }
 
-// childRekey folds child-rekey. It reports false when the old SA was not in the set: then two ends rekeyed at the same time (before 6.0 the
-// redundant SA vanishes later without an event) or something was missed, and only a listing tells.
+// childRekey folds child-rekey. It reports false when the old SA was not in the set or was replaced before: then two ends rekeyed at the same time
+// (before 6.0 the redundant SA vanishes later without an event) or something was missed, and only a listing tells. A listing just before the
+// event may have shown the old SA as replaced already; the rekeying counts all the same.
 func (s *saSet) childRekey(ike *ikeSA, old, fresh *childSA, at stamp) bool {
 	s.putIKE(ike, at)
 	known := s.children[old.UniqueID]
-	regular := known != nil && known.live
+	regular := known != nil && !known.replaced
 	fresh.live = true
 	s.putChild(fresh, at)
 	if known != nil {
@@ -142,6 +143,7 @@ func (s *saSet) childRekey(ike *ikeSA, old, fresh *childSA, at stamp) bool {
 		// It still decrypts for some seconds, which listings report.
 		old.live = false
 		s.putChild(old, at)
+		old.replaced = true
 	}
 	if regular {
 		s.rekeys++

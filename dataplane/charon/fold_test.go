@@ -57,3 +57,30 @@ func TestListingDuringAdoption(t *testing.T) {
 		})
 	}
 }
+
+// The responder of a rekeying installs the new SA, is asked to delete the old one, and only then tells of the rekeying: a listing may come
+// in between.
+func TestListingDuringRekeying(t *testing.T) {
+	for _, state := range []string{"", "INSTALLED", "REKEYED"} {
+		s, now := &saSet{}, stamp{now: time.Unix(1, 0), epoch: 1}
+		s.listed(item(2, 1, 5), now)
+		s.endListing(1)
+		if state != "" {
+			between := item(2, 1, 5, 6)
+			between.Section("child-sas").Section("c-5").Set("state", state)
+			s.listed(between, stamp{now: time.Unix(2, 0), epoch: 2})
+			s.endListing(2)
+		}
+		rekeyed := func(id uint32) (regular bool) {
+			ike := &ikeSA{id: 1, initiatorSPI: "1", state: "ESTABLISHED", version: 2}
+			old := &childSA{ChildSA: ChildSA{UniqueID: 5, IKEUniqueID: 1, SPIIn: "5", State: "REKEYED"}}
+			return s.childRekey(ike, old, &childSA{ChildSA: ChildSA{UniqueID: id, IKEUniqueID: 1, SPIIn: strconv.Itoa(int(id)), State: "INSTALLED"}}, now)
+		}
+		if !rekeyed(6) || s.rekeys != 1 || len(s.live()) != 1 || s.live()[0].UniqueID != 6 {
+			t.Errorf("after %q: %d rekeys, live %v", state, s.rekeys, s.live())
+		}
+		if rekeyed(7) || s.rekeys != 1 {
+			t.Errorf("after %q: a second rekeying of one SA: %d rekeys", state, s.rekeys)
+		}
+	}
+}

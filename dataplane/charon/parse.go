@@ -41,8 +41,8 @@ type childSA struct {
 	live           bool
 	stale, doubted bool
 	seen           uint64
-	// missed: the last listing was without it.
-	missed bool
+	// missed: the last listing was without it. replaced: an event has told of its rekeying.
+	missed, replaced bool
 	// since is when it was first reported.
 	since time.Time
 }
