@@ -89,6 +89,7 @@ func agentTunnel(t *testing.T, name string, others int) *path {
 func byHandTunnel(t *testing.T) *path {
 	t.Helper()
 	p := newPath(t, "by-hand")
+	p.GatewayA.Route(lab.VPCPrefix, lab.VPCRouter)
 	p.Customer1.Xfrm("xfrm1", 1, "eth0", 1400)
 	for _, end := range []struct {
 		host *lab.Host
