@@ -23,6 +23,9 @@ const (
 	espProposal = "aes128gcm16-ecp256"
 )
 
+// quotas let a crowd in.
+const quotas = "quotas: {borderGateways: 100, customerGateways: 1000}\n"
+
 // crowd is a gateway with two cloud addresses and the many customers of some tenants, whose ends are one charon that answers everybody.
 type crowd struct {
 	*lab.Site2Cloud

@@ -78,7 +78,8 @@ func agentTunnel(t *testing.T, name string, others int) *path {
 			manifests[file] = text
 		}
 	}
-	p.AgentA = p.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayB}, Charon: p.CharonA, Manifests: manifests, LogLevel: "info"})
+	p.AgentA = p.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayB}, Charon: p.CharonA, Manifests: manifests, LogLevel: "info",
+		Extra: quotas})
 	p.Running(patience, scenario.Tunnel1+"=UP")
 	p.works()
 	return p

@@ -24,7 +24,8 @@ func TestTunnelsUp(t *testing.T) {
 		tunnels = c.tunnels()
 		manifests := c.manifests()
 		start := time.Now()
-		agent := c.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayB}, Charon: c.gateway, Manifests: manifests, LogLevel: "info"})
+		agent := c.GatewayA.Agent(lab.AgentOptions{Addresses: []string{lab.GatewayA, lab.GatewayB}, Charon: c.gateway, Manifests: manifests, LogLevel: "info",
+			Extra: quotas})
 		c.installed()
 		ours = append(ours, time.Since(start).Seconds())
 		used, err := cpuTime(agent.Process())
