@@ -32,9 +32,10 @@ const (
 	keepAliveTimeout = 3 * time.Second
 	// requestTimeout bounds one exchange with etcd; a member that was lost is replaced by another within it.
 	requestTimeout = 10 * time.Second
-	// commitTimeout bounds a transaction. What a member had sent to a leader that died is never answered, and etcd gives up on it only after
+	// commitTimeout bounds a transaction of up to smallCommit writes; larger ones, which an Apply makes, have the whole requestTimeout. What a member had sent to a leader that died is never answered, and etcd gives up on it only after
 	// 7 s (etcd, server/config: ReqTimeout), while elections take less than 2.
 	commitTimeout = 3 * time.Second
+	smallCommit   = 64
 )
 
 // Connect returns a client. Whether the cluster can be reached is seen by Open.

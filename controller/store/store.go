@@ -267,7 +267,11 @@ func (s *Store) attempt(fn func(*Tx) error) (batch, error) {
 func (s *Store) commit(ctx context.Context, b batch) (int64, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	committing, ended := context.WithTimeout(ctx, commitTimeout)
+	timeout := commitTimeout
+	if len(b.writes) > smallCommit {
+		timeout = requestTimeout
+	}
+	committing, ended := context.WithTimeout(ctx, timeout)
 	defer ended()
 	resp, err := s.client.Txn(committing).If(b.conditions...).Then(b.writes...).
 		Else(clientv3.OpGet(s.keys.head()), clientv3.OpGet(s.keys.schema())).Commit()
