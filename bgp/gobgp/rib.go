@@ -17,14 +17,15 @@ type heard struct {
 // rib holds the accepted paths of all neighbors, at most one of each to a prefix, because ADD-PATH is never negotiated.
 type rib struct {
 	paths map[netip.Prefix][]heard
-	count map[netip.Addr]uint32
+	// held is how many paths there are of each neighbor, by session; a neighbor without paths is not in it.
+	held map[netip.Addr]map[int]uint32
 	// sorted is the last snapshot, which others may be reading; dirty are the prefixes that changed since.
 	sorted []bgp.Learned
 	dirty  map[netip.Prefix]struct{}
 }
 
 func newRIB() *rib {
-	return &rib{paths: map[netip.Prefix][]heard{}, count: map[netip.Addr]uint32{}, dirty: map[netip.Prefix]struct{}{}}
+	return &rib{paths: map[netip.Prefix][]heard{}, held: map[netip.Addr]map[int]uint32{}, dirty: map[netip.Prefix]struct{}{}}
 }
 
 // put takes in a path, and says whether it differs from what the neighbor had announced before.
@@ -32,6 +33,7 @@ func (r *rib) put(prefix netip.Prefix, h heard) bool {
 	paths := r.paths[prefix]
 	for i := range paths {
 		if old := &paths[i]; old.addr == h.addr {
+			r.hold(h.addr, old.session, h.session)
 			old.session = h.session
 			if samePath(old.path, h.path) {
 				return false
@@ -46,7 +48,7 @@ func (r *rib) put(prefix netip.Prefix, h heard) bool {
 		paths = make([]heard, 0, 2)
 	}
 	r.paths[prefix] = append(paths, h)
-	r.count[h.addr]++
+	r.hold(h.addr, none, h.session)
 	r.dirty[prefix] = struct{}{}
 	return true
 }
@@ -58,25 +60,67 @@ func (r *rib) remove(prefix netip.Prefix, addr netip.Addr) bool {
 	if i < 0 {
 		return false
 	}
+	r.hold(addr, paths[i].session, none)
 	if paths = slices.Delete(paths, i, i+1); len(paths) > 0 {
 		r.paths[prefix] = paths
 	} else {
 		delete(r.paths, prefix)
 	}
-	r.count[addr]--
 	r.dirty[prefix] = struct{}{}
 	return true
 }
 
-// drop forgets the paths of a neighbor that were heard before a session, and says whether there were any.
-func (r *rib) drop(addr netip.Addr, before int) bool {
-	any := false
-	for prefix, paths := range r.paths {
-		if slices.ContainsFunc(paths, func(h heard) bool { return h.addr == addr && h.session < before }) {
-			any = r.remove(prefix, addr)
+// none stands for no session.
+const none = -1
+
+// hold counts a path of a neighbor from one session to another.
+func (r *rib) hold(addr netip.Addr, from, to int) {
+	held := r.held[addr]
+	if from == to {
+		return
+	}
+	if to != none {
+		if held == nil {
+			held = map[int]uint32{}
+			r.held[addr] = held
+		}
+		held[to]++
+	}
+	if from != none {
+		if held[from]--; held[from] == 0 {
+			delete(held, from)
 		}
 	}
-	return any
+	if len(held) == 0 {
+		delete(r.held, addr)
+	}
+}
+
+// accepted is how many paths of a neighbor are held.
+func (r *rib) accepted(addr netip.Addr) uint32 {
+	n := uint32(0)
+	for _, count := range r.held[addr] {
+		n += count
+	}
+	return n
+}
+
+// drop forgets the paths of a neighbor that were heard before a session, and says whether there were any. When there are none, as after a first
+// session, it costs nothing.
+func (r *rib) drop(addr netip.Addr, before int) bool {
+	dropped := false
+	for session := range r.held[addr] {
+		dropped = dropped || session < before
+	}
+	if !dropped {
+		return false
+	}
+	for prefix, paths := range r.paths {
+		if slices.ContainsFunc(paths, func(h heard) bool { return h.addr == addr && h.session < before }) {
+			r.remove(prefix, addr)
+		}
+	}
+	return true
 }
 
 // of returns the paths of a neighbor by prefix.

@@ -48,10 +48,19 @@ func TestRIBSnapshots(t *testing.T) {
 			cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Fatalf("round %d (-anew +got):\n%s", round, diff)
 		}
-		for addr, count := range r.count {
-			if n := len(r.of(addr)); n != int(count) {
+		counted, all := 0, 0
+		for addr := range r.held {
+			count := int(r.accepted(addr))
+			if n := len(r.of(addr)); n != count {
 				t.Fatalf("round %d: %v has %d paths, counted %d", round, addr, n, count)
 			}
+			counted += count
+		}
+		for _, paths := range r.paths {
+			all += len(paths)
+		}
+		if counted != all {
+			t.Fatalf("round %d: %d paths counted, there are %d", round, counted, all)
 		}
 		handed, copies = append(handed, got), append(copies, append([]bgp.Learned(nil), got...))
 	}

@@ -224,7 +224,7 @@ func (v *view) snapshotSessions() []bgp.Session {
 	l := make([]bgp.Session, 0, len(v.sessions))
 	for addr, s := range v.sessions {
 		out := s.Session
-		out.Accepted = v.rib.count[addr]
+		out.Accepted = v.rib.accepted(addr)
 		if out.State != bgp.Established && out.Message == "" {
 			out.Message = waiting
 		}

@@ -67,8 +67,8 @@ func BenchmarkLearn(b *testing.B) {
 					v.mu.Lock()
 					defer v.mu.Unlock()
 					n := 0
-					for _, count := range v.rib.count {
-						n += int(count)
+					for addr := range v.rib.held {
+						n += int(v.rib.accepted(addr))
 					}
 					return n == 2*routes
 				})

@@ -130,6 +130,9 @@ func (v *view) dropBefore(addr netip.Addr, number int) bool {
 			dropped = true
 		}
 	}
+	if len(v.refused[addr]) == 0 {
+		delete(v.refused, addr)
+	}
 	return dropped
 }
 

@@ -19,15 +19,16 @@ func (d *Driver) vital(t *tunnel, k *talk, line string, now time.Time) {
 	switch {
 	case strings.HasPrefix(line, "parsed "):
 		// Only what could be decrypted and verified is parsed.
-		k.heard, k.asked = now, time.Time{}
+		k.heard, k.guessed, k.asked = now, false, time.Time{}
 		if t.attempt != nil && t.attempt.ike == k.id {
 			t.attempt.deadline = now.Add(d.opts.AttemptTimeout)
 		}
 	case !k.established || !k.asked.IsZero():
 	case line == "sending DPD request":
-		// charon asks when nothing came in for the interval, which it counts in whole seconds: so that was in the second before.
+		// charon asks when nothing came in for the interval. It counts in whole seconds and looks again after whole seconds, so what came
+		// in last came up to a second before or after that.
 		if last := now.Add(-t.want.DPDInterval); k.heard.Before(last.Add(-time.Second)) {
-			k.heard = last.Add(-time.Second / 2)
+			k.heard, k.guessed = last, true
 		}
 		d.missing(t, k, now)
 	case strings.HasPrefix(line, "retransmit ") || strings.HasPrefix(line, "sending retransmit "):
@@ -66,8 +67,8 @@ func (d *Driver) heardESP(t *tunnel, body *vici.Message, listing, now time.Time)
 		if at.After(now) {
 			at = now
 		}
-		if at.After(k.heard) {
-			k.heard = at
+		if k.guessed || at.After(k.heard) {
+			k.heard, k.guessed = at, false
 		}
 	}
 }

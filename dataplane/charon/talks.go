@@ -24,7 +24,9 @@ type talk struct {
 	// heard is the last sign of life, as far as known; asked is since when charon waits for one, zero while it does not; verified is the
 	// start of the last listing that told of ESP since.
 	heard, asked, verified time.Time
-	reason                 string
+	// guessed: heard is what charon's asking tells, a second off at most.
+	guessed bool
+	reason  string
 }
 
 // talks are found by charon's unique id of the IKE_SA.

@@ -53,6 +53,11 @@ func fakeAgent(config string) error {
 	if err := yaml.Unmarshal(data, &c); err != nil {
 		return err
 	}
+	// First the metrics: whoever can reach the API counts on them.
+	metrics, err := net.Listen("tcp", c.Metrics.Listen)
+	if err != nil {
+		return err
+	}
 	_ = os.Remove(c.API.Socket)
 	api, err := net.Listen("unix", c.API.Socket)
 	if err != nil {
@@ -66,7 +71,7 @@ func fakeAgent(config string) error {
 		}
 	}()
 	// The metrics page shows the process and its manifests.
-	return http.ListenAndServe(c.Metrics.Listen, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return http.Serve(metrics, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		files, _ := filepath.Glob(filepath.Join(c.Source.File.Path, "*"))
 		fmt.Fprintln(w, os.Getpid(), len(files), os.Getenv("EXTRA"))
 	}))
