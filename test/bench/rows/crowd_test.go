@@ -52,8 +52,8 @@ func newCrowd(t *testing.T, name string, tenants, addresses int) *crowd {
 		c.GatewayA.Bridge(fmt.Sprintf("tenant%d", tenant))
 	}
 	c.gateway = c.GatewayA.Charon(scenario.GatewayCharon())
-	// All of them call from two addresses: that is no attack.
-	c.customers = c.Customer1.Charon(lab.CharonOptions{RetransmitTimeout: 10 * time.Second, Extra: "cookie_threshold = 0\n\tblock_threshold = 0"})
+	// All of them call from two addresses: that is no attack. Zero would be one half-open IKE_SA of each address.
+	c.customers = c.Customer1.Charon(lab.CharonOptions{RetransmitTimeout: 10 * time.Second, Extra: "cookie_threshold = 100000\n\tcookie_threshold_ip = 100000\n\tblock_threshold = 100000"})
 	// Every SA gets an if_id of its own, so that the policies of all of them fit beside each other.
 	c.customers.LoadConns(fmt.Sprintf(`connections {
   crowd {
