@@ -17,7 +17,7 @@ func (r *round) tunnel(w Interface) (InterfaceState, error) {
 	if err := w.check(); err != nil {
 		return state, err
 	}
-	l, err := r.xfrm(w)
+	l, made, err := r.xfrm(w)
 	if err != nil {
 		return state, err
 	}
@@ -42,7 +42,11 @@ func (r *round) tunnel(w Interface) (InterfaceState, error) {
 	if l.MTU != w.MTU {
 		note("set MTU", r.d.kernel.SetMTU(l.Index, w.MTU))
 	}
-	note("address", r.address(l.Index, w))
+	if made {
+		note("address", r.d.kernel.AddAddress(l.Index, w.Address))
+	} else {
+		note("address", r.address(l.Index, w))
+	}
 	if l.Up != w.Up && (enslaved || !w.Up) {
 		// Outside its VRF the interface would connect the tenant's prefix to the main table.
 		note("set up", r.d.kernel.SetUp(l.Index, w.Up))
@@ -52,31 +56,30 @@ func (r *round) tunnel(w Interface) (InterfaceState, error) {
 	return state, errors.Join(append(errs, err)...)
 }
 
-// xfrm finds or creates the XFRM interface itself.
-func (r *round) xfrm(w Interface) (netlink.Link, error) {
-	underlay, err := r.lookup(w.Underlay)
+// xfrm finds or creates the XFRM interface itself, and says whether it has made it.
+func (r *round) xfrm(w Interface) (l netlink.Link, made bool, err error) {
+	underlay, err := r.underlay(w.Underlay)
 	if err != nil {
-		return netlink.Link{}, err
+		return netlink.Link{}, false, err
 	}
 	if underlay.Index == 0 {
 		r.d.await(w.Underlay, r.g.name)
-		return netlink.Link{}, fmt.Errorf("underlay %s: %w", w.Underlay, netlink.ErrNotExist)
+		return netlink.Link{}, false, fmt.Errorf("underlay %s: %w", w.Underlay, netlink.ErrNotExist)
 	}
-	l, err := r.lookup(w.Name)
-	if err != nil {
-		return netlink.Link{}, err
+	if l, err = r.lookup(w.Name); err != nil {
+		return netlink.Link{}, false, err
 	}
 	if l.Index != 0 {
 		same := l.Kind == netlink.KindXfrm && l.IfID == w.IfID && l.Underlay == underlay.Index
 		halfMade := same && l.Alias == ""
 		if !ours(l) && !halfMade {
-			return netlink.Link{}, fmt.Errorf("%w: a %s device has the name %s", ErrConflict, kind(l), l.Name)
+			return netlink.Link{}, false, fmt.Errorf("%w: a %s device has the name %s", ErrConflict, kind(l), l.Name)
 		}
 		if same && (halfMade || l.Alias == AliasTunnel+w.Tunnel) {
-			return l, nil
+			return l, false, nil
 		}
 		if err := r.d.kernel.DeleteLink(l.Index); err != nil {
-			return netlink.Link{}, fmt.Errorf("delete to recreate: %w", err)
+			return netlink.Link{}, false, fmt.Errorf("delete to recreate: %w", err)
 		}
 	}
 	err = r.d.kernel.AddXfrm(w.Name, w.IfID, underlay.Index, w.MTU)
@@ -86,9 +89,10 @@ func (r *round) xfrm(w Interface) (netlink.Link, error) {
 		}
 	}
 	if err != nil {
-		return netlink.Link{}, fmt.Errorf("create: %w", err)
+		return netlink.Link{}, false, fmt.Errorf("create: %w", err)
 	}
-	return r.lookup(w.Name)
+	l, err = r.lookup(w.Name)
+	return l, true, err
 }
 
 // freeIfID removes the interface that has the if_id when it is ours and nobody wants it.

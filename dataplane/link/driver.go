@@ -53,6 +53,18 @@ type gateway struct {
 	result Result
 	// seen is each wanted device as the last round left it, by name.
 	seen map[string]netlink.Link
+	// sound are those of them that are as desired, as far as is known: rounds need not look at them again.
+	sound map[string]sound
+}
+
+// sound is a device that was found as it was desired.
+type sound struct {
+	link      netlink.Link
+	tunnel    Interface // what was desired of a tunnel's
+	asTunnel  InterfaceState
+	asMember  MemberState
+	isMember  bool
+	ofGateway bool // the VRF itself
 }
 
 // leftovers are names of devices that the gateway had and does not want any more.
@@ -63,7 +75,7 @@ type leftovers struct {
 
 func newGateway(name string) *gateway {
 	return &gateway{
-		name: name, seen: make(map[string]netlink.Link),
+		name: name, seen: make(map[string]netlink.Link), sound: make(map[string]sound),
 		leftovers: leftovers{make(map[string]bool), make(map[string]bool), make(map[string]bool), make(map[uint32]bool)},
 	}
 }
@@ -106,6 +118,7 @@ func (d *Driver) Invalidate(name string) {
 		if name == "" || g.name == name {
 			g.mu.Lock()
 			g.clean = false
+			clear(g.sound)
 			g.mu.Unlock()
 		}
 	}
@@ -118,8 +131,8 @@ func (g Gateway) equal(o Gateway) bool {
 
 // Apply makes the devices of one gateway as desired: the host's routing rules (see PriorityL3mdev), the VRF, then tunnels,
 // then members, and last it removes what is no longer wanted. Existing devices of ours are adopted and changed in place; an XFRM interface is recreated only for
-// another if_id or underlay, a VRF only for another table. A round that finds nothing changed since the last one asks
-// the kernel nothing. The error is for the whole round, Result.Errors for single objects.
+// another if_id or underlay, a VRF only for another table. Devices that were as desired, of which nothing was heard since and
+// nothing else is desired now, are not looked at again: a round that finds nothing changed since the last one asks the kernel nothing. The error is for the whole round, Result.Errors for single objects.
 func (d *Driver) Apply(ctx context.Context, want Gateway) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
@@ -137,12 +150,16 @@ func (d *Driver) Apply(ctx context.Context, want Gateway) (Result, error) {
 	if err := d.claim(want); err != nil {
 		return Result{}, fmt.Errorf("gateway %s: %w", want.Name, err)
 	}
-	r := &round{d: d, g: g, want: want, seen: make(map[string]netlink.Link), res: Result{
+	r := &round{d: d, g: g, want: want, seen: make(map[string]netlink.Link), sound: make(map[string]sound), underlays: make(map[string]netlink.Link), res: Result{
 		Interfaces: make(map[string]InterfaceState), Members: make(map[string]MemberState), Errors: make(map[string]error),
 	}}
 	g.clean = false
 	err := r.run(ctx)
-	g.seen = r.seen
+	g.seen, g.sound = r.seen, r.sound
+	if err != nil || len(r.res.Errors) > 0 {
+		// Something is not as it was thought to be: the next round takes nothing for granted.
+		clear(g.sound)
+	}
 	d.index(g)
 	if err != nil {
 		return r.res, fmt.Errorf("gateway %s: %w", want.Name, err)
@@ -190,7 +207,8 @@ func (d *Driver) claim(want Gateway) error {
 	if owner, taken := d.names[want.VRF]; taken && owner != want.Name {
 		return fmt.Errorf("device name %s belongs to gateway %s", want.VRF, owner)
 	}
-	d.release(want.Name)
+	// The indexes stay: of the devices that are there events may come all the time.
+	d.unclaim(want.Name)
 	d.tables[want.Table] = want.Name
 	d.names[want.VRF] = want.Name
 	for _, i := range want.Interfaces {
@@ -216,16 +234,22 @@ func (d *Driver) index(g *gateway) {
 	}
 }
 
-// release gives up a gateway's claims; the caller holds d.mu.
-func (d *Driver) release(name string) {
+// unclaim gives up a gateway's claims to names and its table; the caller holds d.mu.
+func (d *Driver) unclaim(name string) {
 	maps.DeleteFunc(d.names, func(_, owner string) bool { return owner == name })
 	maps.DeleteFunc(d.tables, func(_ uint32, owner string) bool { return owner == name })
-	maps.DeleteFunc(d.indexes, func(_ int, owner string) bool { return owner == name })
 	for device, gateways := range d.waiting {
 		if delete(gateways, name); len(gateways) == 0 {
 			delete(d.waiting, device)
 		}
 	}
+}
+
+// note lets Watch find the gateway of a device that a round has just made or looked at.
+func (d *Driver) note(index int, gateway string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.indexes[index] = gateway
 }
 
 // owner returns the gateway that wants a device.
@@ -262,6 +286,7 @@ func (d *Driver) Remove(ctx context.Context, name string) error {
 	defer g.mu.Unlock()
 	g.leave(Gateway{Name: name})
 	g.clean = false
+	clear(g.sound)
 	r := &round{d: d, g: g, want: g.desired, res: Result{Errors: make(map[string]error)}}
 	if err := r.removeLeftovers(ctx); err != nil {
 		return fmt.Errorf("remove gateway %s: %w", name, err)
@@ -272,7 +297,8 @@ func (d *Driver) Remove(ctx context.Context, name string) error {
 	g.removed = true
 	d.mu.Lock()
 	delete(d.gateways, name)
-	d.release(name)
+	d.unclaim(name)
+	maps.DeleteFunc(d.indexes, func(_ int, owner string) bool { return owner == name })
 	d.mu.Unlock()
 	if err := d.restoreRules(); err != nil {
 		// They may stay, and the next Sweep or Remove tries again.

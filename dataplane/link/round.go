@@ -27,7 +27,11 @@ type round struct {
 	want Gateway
 	vrf  netlink.Link // Index 0 while there is none
 	seen map[string]netlink.Link
-	res  Result
+	// sound are the devices that were found, or are known, to be as desired.
+	sound map[string]sound
+	// underlays are those of the tunnels, by name, as they were when the first of them was looked at.
+	underlays map[string]netlink.Link
+	res       Result
 }
 
 func (r *round) run(ctx context.Context) error {
@@ -38,7 +42,7 @@ func (r *round) run(ctx context.Context) error {
 	if err != nil {
 		r.res.Errors[ObjectRules] = fmt.Errorf("routing rules: %w", err)
 	}
-	vrf, err := r.ensureVRF()
+	vrf, err := r.soundVRF()
 	if errors.Is(err, netlink.ErrInterrupted) {
 		return err
 	}
@@ -59,7 +63,7 @@ func (r *round) run(ctx context.Context) error {
 			err = fmt.Errorf("device name %s belongs to gateway %s", i.Name, owner)
 		default:
 			names[i.Name] = true
-			state, err = r.tunnel(i)
+			state, err = r.soundTunnel(i)
 		}
 		r.res.Interfaces[i.Tunnel] = state
 		if err != nil {
@@ -70,7 +74,7 @@ func (r *round) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		state, err := r.member(name)
+		state, err := r.soundMember(name)
 		r.res.Members[name] = state
 		if err != nil {
 			r.res.Errors[ObjectMember+name] = fmt.Errorf("attachment interface %s: %w", name, err)
@@ -93,6 +97,9 @@ func (r *round) refresh(name string) (netlink.Link, error) {
 	l, err := r.lookup(name)
 	if err == nil {
 		r.seen[name] = l
+		if l.Index != 0 {
+			r.d.note(l.Index, r.g.name)
+		}
 	}
 	return l, err
 }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -75,6 +76,7 @@ func (d *Driver) event(e netlink.Event) []dataplane.Hint {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if stranger {
+		delete(g.sound, e.Link.Name)
 		if !g.clean { // else it was ours, deleted to be recreated
 			hints = append(hints, dataplane.Hint{
 				Kind: dataplane.Changed, Gateway: g.name, Object: e.Link.Name, Reason: "device in the way is gone",
@@ -84,6 +86,7 @@ func (d *Driver) event(e netlink.Event) []dataplane.Hint {
 	}
 	if object, reason := d.affected(g, e); reason != "" {
 		g.clean = false
+		maps.DeleteFunc(g.sound, func(_ string, s sound) bool { return s.link.Index == e.Link.Index })
 		hints = append(hints, dataplane.Hint{Kind: dataplane.Changed, Gateway: g.name, Object: object, Reason: reason})
 	}
 	return hints

@@ -32,6 +32,7 @@ func TestTunnelsUp(t *testing.T) {
 		must(t, err)
 		by, err := cpuTime(c.gateway.Process())
 		must(t, err)
+		t.Logf("CPU: agent %v, charon %v", used, by)
 		share = append(share, 100*used.Seconds()/by.Seconds())
 		c.Lab.Close()
 
@@ -40,6 +41,9 @@ func TestTunnelsUp(t *testing.T) {
 		start = time.Now()
 		c.gateway.LoadConns(text)
 		c.installed()
+		by, err = cpuTime(c.gateway.Process())
+		must(t, err)
+		t.Logf("CPU: charon without an agent %v", by)
 		theirs = append(theirs, time.Since(start).Seconds())
 		c.Lab.Close()
 	}
