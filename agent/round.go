@@ -21,9 +21,11 @@ func (w *worker) round(ctx context.Context, d desired) time.Duration {
 	g := d.plan
 	var problems problems
 
+	loaded := w.preload(ctx, g)
 	before, _ := w.running(g)
 	w.dropDead(ctx, g, before, &problems)
 	w.applyLinks(ctx, g, before, &problems)
+	<-loaded
 
 	run, layers := w.running(g)
 	p, err := w.plan(g, run)
@@ -54,6 +56,24 @@ func (w *worker) round(ctx context.Context, d desired) time.Duration {
 	w.stats.Resyncs = w.resyncs.Load()
 	w.done(w.fragment(d, p, layers, problems))
 	return w.untilHoldEnds(w.untilStaleEnds(next), layers)
+}
+
+// preload has charon take the gateway's tunnels while the first round makes their interfaces, which takes the kernel as long when there
+// are many. Nothing leaks meanwhile: the policies of an SA concern only packets of the interface with its if_id. The first Apply removes
+// nothing, so that no order of removals is lost; what comes of it is known when the round applies the same again.
+func (w *worker) preload(ctx context.Context, g *plan.Gateway) <-chan struct{} {
+	done := make(chan struct{})
+	if w.stats.Rounds > 0 {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		if _, err := w.drivers.Charon.Apply(ctx, g.Name, g.Charon()); err != nil {
+			w.log.Debug("tunnels not loaded yet", "error", err)
+		}
+	}()
+	return done
 }
 
 // untilHoldEnds shortens the time to the next round while tunnels count as up only because charon may come back.
