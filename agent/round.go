@@ -22,12 +22,13 @@ func (w *worker) round(ctx context.Context, d desired) time.Duration {
 	var problems problems
 
 	loaded := w.preload(ctx, g)
-	before, _ := w.running(g)
-	w.dropDead(ctx, g, before, &problems)
-	w.applyLinks(ctx, g, before, &problems)
-	<-loaded
-
 	run, layers := w.running(g)
+	w.dropDead(ctx, g, run, &problems)
+	changed := w.applyLinks(ctx, g, run, &problems)
+	if w.stats.Rounds == 0 || changed {
+		<-loaded
+		run, layers = w.running(g)
+	}
 	p, err := w.plan(g, run)
 	if err != nil {
 		problems.add("BorderGateway/"+g.Name, err)
@@ -104,17 +105,19 @@ func (w *worker) dropDead(ctx context.Context, g *plan.Gateway, run plan.Running
 	}
 }
 
-func (w *worker) applyLinks(ctx context.Context, g *plan.Gateway, run plan.Running, problems *problems) {
+// applyLinks makes devices and their firewall, and says whether the devices are others than before.
+func (w *worker) applyLinks(ctx context.Context, g *plan.Gateway, run plan.Running, problems *problems) (changed bool) {
 	links, err := g.Link(run)
 	if err != nil {
 		problems.add("BorderGateway/"+g.Name, err)
-		return
+		return false
 	}
 	result, err := w.drivers.Link.Apply(ctx, links)
 	if err != nil {
 		problems.add("BorderGateway/"+g.Name, err)
-		return
+		return false
 	}
+	changed = !result.Equal(w.links)
 	w.links = result
 	for object, err := range result.Errors {
 		problems.addConflict(linkObject(g, object), err, errors.Is(err, link.ErrConflict))
@@ -126,6 +129,7 @@ func (w *worker) applyLinks(ctx context.Context, g *plan.Gateway, run plan.Runni
 	if err != nil {
 		problems.add("BorderGateway/"+g.Name, err)
 	}
+	return changed
 }
 
 func (w *worker) applyPlan(ctx context.Context, p plan.Plan, run plan.Running, problems *problems) {

@@ -124,16 +124,21 @@ func (f *speakers) Sessions(gateway string) []bgp.Session {
 	return out
 }
 
-// Routes are what customers have announced over sessions that exist.
+// Routes are what customers have announced over sessions that exist. Like the real driver's they are shared: nobody may change them.
 func (f *speakers) Routes(gateway string) []bgp.Learned {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	sessions := map[string]bool{}
+	for _, n := range f.gateways[gateway].Neighbors {
+		sessions[n.Name] = true
+	}
+	stranger := func(p bgp.Path) bool { return !sessions[p.Neighbor] }
+	if !slices.ContainsFunc(f.learned[gateway], func(l bgp.Learned) bool { return slices.ContainsFunc(l.Paths, stranger) }) {
+		return f.learned[gateway]
+	}
 	var out []bgp.Learned
 	for _, l := range f.learned[gateway] {
-		l.Paths = slices.DeleteFunc(slices.Clone(l.Paths), func(p bgp.Path) bool {
-			return !slices.ContainsFunc(f.gateways[gateway].Neighbors, func(n bgp.Neighbor) bool { return n.Name == p.Neighbor })
-		})
-		if len(l.Paths) > 0 {
+		if l.Paths = slices.DeleteFunc(slices.Clone(l.Paths), stranger); len(l.Paths) > 0 {
 			out = append(out, l)
 		}
 	}

@@ -23,7 +23,8 @@ type Result struct {
 
 // Apply makes desired the whole set of tunnels of one gateway. It is idempotent: tunnels that did not change cause no message.
 // New and changed tunnels are loaded before unwanted ones are removed, and one bad tunnel never blocks the rest: an invalid one keeps what
-// charon has for it. An empty set forgets the gateway. Without charon the set is kept for the reconnect and the error wraps ErrUnavailable.
+// charon has for it. desired must not be changed afterwards: the same slice again is taken for the same set. An empty set forgets the gateway.
+// Without charon the set is kept for the reconnect and the error wraps ErrUnavailable.
 //
 // A change does not close SAs by itself: a tunnel to be kept up gets new SAs beside the old ones, which are closed when the new ones
 // carry traffic. Where only the peer may initiate, the old SAs are closed. A changed key is an exception: both keys are good for some time, see
@@ -59,6 +60,10 @@ func (d *Driver) Apply(ctx context.Context, gateway string, desired []Tunnel) (R
 func (d *Driver) accept(gateway string, desired []Tunnel, errs map[string]error) (load, remove []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if last := d.accepted[gateway]; last.is(desired) {
+		return slices.Clone(last.names), nil
+	}
+	delete(d.accepted, gateway)
 	// listed keeps what charon has of a name, valid loads it.
 	listed, valid := make(map[string]bool), make(map[string]bool)
 	for _, want := range desired {
@@ -95,6 +100,9 @@ func (d *Driver) accept(gateway string, desired []Tunnel, errs map[string]error)
 	for _, name := range remove {
 		t := d.tunnels[name]
 		d.setWant(t, "", false, Tunnel{Name: name})
+	}
+	if len(errs) == 0 && len(desired) > 0 {
+		d.accepted[gateway] = accepted{desired: desired, names: slices.Clone(load)}
 	}
 	return load, remove
 }

@@ -73,6 +73,8 @@ type Driver struct {
 	mu       sync.Mutex
 	tunnels  map[string]*tunnel
 	byRemote map[netip.Addr]map[string]struct{}
+	// accepted are the last sets without anything wrong, by gateway.
+	accepted map[string]accepted
 	plan     *schedule
 	// nextSlot is when the next attempt may start, over all tunnels.
 	nextSlot time.Time
@@ -86,6 +88,17 @@ type Driver struct {
 	can            capabilities
 	talks          talks
 	foreign        foreigners
+}
+
+// accepted is a set of tunnels as Apply was given it, and its tunnels' names in order.
+type accepted struct {
+	desired []Tunnel
+	names   []string
+}
+
+// is tells whether a set is the very same one.
+func (a accepted) is(desired []Tunnel) bool {
+	return len(desired) > 0 && len(desired) == len(a.desired) && &desired[0] == &a.desired[0]
 }
 
 // tunnel is everything known of one tunnel: desired by a gateway, or only seen in charon. Guarded by Driver.mu.
@@ -159,7 +172,7 @@ type attempt struct {
 func New(opts Options) *Driver {
 	return &Driver{
 		opts: opts.withDefaults(), steps: make(chan struct{}, 1), listing: make(chan struct{}, 1),
-		tunnels: make(map[string]*tunnel), byRemote: make(map[netip.Addr]map[string]struct{}), plan: newSchedule(), foreign: foreigners{},
+		tunnels: make(map[string]*tunnel), accepted: make(map[string]accepted), byRemote: make(map[netip.Addr]map[string]struct{}), plan: newSchedule(), foreign: foreigners{},
 		connectedSince: time.Now(),
 	}
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"maps"
 	"net/netip"
 )
 
@@ -61,6 +62,12 @@ type Result struct {
 	// [ObjectTunnel], or by an attachment interface's name prefixed with [ObjectMember]. An object may have an error and
 	// still exist.
 	Errors map[string]error
+}
+
+// Equal says whether two rounds found and made the same. Results with errors are never equal.
+func (r Result) Equal(o Result) bool {
+	return r.VRFIndex == o.VRFIndex && maps.Equal(r.Interfaces, o.Interfaces) && maps.Equal(r.Members, o.Members) &&
+		len(r.Errors) == 0 && len(o.Errors) == 0
 }
 
 // Keys of Result.Errors.
