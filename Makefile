@@ -51,8 +51,8 @@ demo: demo-mode build ## show the main job on a real kernel, from one controller
 demo-mode:
 	@case "$(MODE)" in controller|files) ;; *) echo "make demo: MODE is controller or files, not \"$(MODE)\"" >&2; exit 2;; esac
 
-bench: ## measure against peers and redraw docs/performance.md; BENCH=failover-routes for one row, SIZE=large for many tunnels and routes
-	go run ./test/bench -size $(or $(SIZE),small) -run "$(BENCH)" -results $(RESULTS)/bench
+bench: ## measure against peers and redraw docs/performance.md; BENCH=failover-routes for one row, SIZE=large for many tunnels and routes, COUNT=1 for one turn instead of five
+	go run ./test/bench -size $(or $(SIZE),small) -count $(or $(COUNT),5) -run "$(BENCH)" -results $(RESULTS)/bench
 
 lint: ## golangci-lint with the project's few rules
 	$(LINTTOOL) golangci-lint run ./...

@@ -55,6 +55,9 @@ type world struct {
 	// xfrmStat is the kernel's count of dropped packets, for the next start.
 	xfrmStat func() (map[string]uint64, error)
 
+	// links is the kernel as the link driver of the next start sees it, when it is set.
+	links netlink.Kernel
+
 	// cut keeps the agent from reaching charon, which is there.
 	cut atomic.Bool
 
@@ -102,6 +105,10 @@ func (w *world) start() {
 	if w.speakers != nil {
 		speakers = w.speakers
 	}
+	links := netlink.Kernel(w.kernel)
+	if w.links != nil {
+		links = w.links
+	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.agent = New(Options{
 		Version: "test", State: w.state, Parse: w.folder.parse, Source: w.folder, Log: log, MaxBGPRoutes: 300,
@@ -110,7 +117,7 @@ func (w *world) start() {
 		Host: plan.Host{Name: "gw-a", Underlay: "eth0", UnderlayMTU: 1500,
 			Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},
 		Drivers: Drivers{
-			Charon: charon.New(charon.Options{Dial: w.dial, Log: log}), Link: link.New(w.kernel, w.kernel.SysctlRoot(), log),
+			Charon: charon.New(charon.Options{Dial: w.dial, Log: log}), Link: link.New(links, w.kernel.SysctlRoot(), log),
 			Route: route.New(w.kernel, log), Firewall: w.firewall, Probe: probe.New(probe.Options{Log: log, Listen: w.peers.listen}), BGP: speakers,
 			BFD: bfd.New(bfd.Options{Log: log, Listen: w.bfd.listen}),
 		},

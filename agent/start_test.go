@@ -2,12 +2,14 @@ package agent
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	apiv1 "github.com/bordergw/bordergw/api/v1"
+	"github.com/bordergw/bordergw/dataplane/netlink"
 )
 
 func TestBothTunnelsComeUp(t *testing.T) {
@@ -116,5 +118,39 @@ func TestRefusedManifestsChangeNothing(t *testing.T) {
 		if w.tunnel(shop2).GetRunning() != apiv1.RunningUp {
 			t.Error("tunnel is gone")
 		}
+	})
+}
+
+// slow is a kernel that takes its time before anything of the first gateway is made. Later, events would wait for the link driver's lock.
+type slow struct {
+	netlink.Kernel
+	release chan struct{}
+}
+
+func (s slow) Rules(v6 bool) ([]netlink.Rule, error) {
+	<-s.release
+	return s.Kernel.Rules(v6)
+}
+
+// At the start charon does not wait for the kernel, which makes one interface after the other; a tunnel without one is not UP.
+func TestNegotiationsDoNotWaitForInterfaces(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		kernel := slow{Kernel: w.kernel, release: make(chan struct{})}
+		release := sync.OnceFunc(func() { close(kernel.release) })
+		defer release()
+		w.links = kernel
+		w.write(manifests(shop()))
+		w.start()
+		for _, tunnel := range []string{shop1, shop2} {
+			w.until(tunnel+" has its CHILD_SA", func() bool { _, children := w.charon.SAs("bgw-" + tunnel); return children == 1 })
+		}
+		for _, tunnel := range w.agent.View().Tunnels {
+			if tunnel.GetStatus().GetRunning() == apiv1.RunningUp {
+				t.Errorf("%s is UP without an interface", tunnel.GetName())
+			}
+		}
+		release()
+		w.ready()
+		w.up(shop1, shop2)
 	})
 }

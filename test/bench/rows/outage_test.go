@@ -5,6 +5,7 @@ package rows
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,14 +29,12 @@ type outage struct {
 }
 
 func outages() []outage {
-	// What the one-way case loses.
-	var drop *lab.Drop
 	return []outage{
 		{name: "customer's router killed", lose: func(p *pair) { p.KillCustomer1() }, back: func(p *pair) { p.RestoreCustomer1() }},
 		{name: "underlay cut both ways", lose: func(p *pair) { p.Wire1.Cut() }, back: func(p *pair) { p.Wire1.Restore() }},
-		{name: "ESP lost one way", back: func(*pair) { drop.Remove() },
+		{name: "ESP lost one way", back: func(p *pair) { p.drop.Remove() },
 			lose: func(p *pair) {
-				drop = p.Internet.Drop(lab.DropMatch{Src: lab.GatewayA, Dst: lab.Customer1, Protocol: lab.ESP})
+				p.drop = p.Internet.Drop(lab.DropMatch{Src: lab.GatewayA, Dst: lab.Customer1, Protocol: lab.ESP})
 			}},
 		{name: "charon killed", back: func(*pair) {}, lose: func(p *pair) {
 			p.charon.Kill()
@@ -60,11 +59,7 @@ func TestOutage(t *testing.T) {
 	for _, o := range outages() {
 		gaps := map[string][]float64{}
 		for range turns(t) {
-			for _, p := range append(pairs, tuned) {
-				if o.only && p.AgentA == nil {
-					continue
-				}
-				s := p.through(o)
+			for p, s := range together(t, o, append(pairs, tuned)) {
 				gaps[p.name] = append(gaps[p.name], s.LongestGap.Seconds())
 			}
 		}
@@ -92,12 +87,37 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// together loses the same in all networks at the same time: they wait most of it, and whatever disturbs the machine disturbs all of them.
+func together(t *testing.T, o outage, pairs []*pair) map[*pair]lab.PingStats {
+	t.Helper()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	stats := map[*pair]lab.PingStats{}
+	for _, p := range pairs {
+		if o.only && p.AgentA == nil {
+			continue
+		}
+		all.Go(func() {
+			s := p.through(o)
+			mu.Lock()
+			defer mu.Unlock()
+			stats[p] = s
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return stats
+}
+
 // pair is two gateway hosts with a tunnel each.
 type pair struct {
 	*scenario.World
 	t           *testing.T
 	name, title string
 	charon      *lab.Charon // of the first host
+	drop        *lab.Drop   // what the one-way case loses
 }
 
 func agentPair(t *testing.T, name, probe, spec string) *pair {
