@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,20 +30,24 @@ func TestForwarding(t *testing.T) {
 	if !small() {
 		others = 1000
 	}
-	byHand, agent, crowded := byHandTunnel(t), agentTunnel(t, "agent", 0), agentTunnel(t, "agent-crowded", others)
-	var tcp, udp [3][]float64
+	byHand, agent, crowded := byHandTunnel(t, "by-hand", false), agentTunnel(t, "agent", 0), agentTunnel(t, "agent-crowded", others)
+	bare := byHandTunnel(t, "by-hand-interface", true)
+	var tcp, udp [4][]float64
 	for range turns(t) {
-		for i, p := range []*path{agent, byHand, crowded} {
+		for i, p := range []*path{agent, byHand, crowded, bare} {
 			tcp[i] = append(tcp[i], p.tcp())
 			udp[i] = append(udp[i], p.udp())
 		}
 	}
-	const hand = "ip xfrm"
+	// What an XFRM interface costs is the kernel's; what remains beside it is the VRF's and the firewall's.
+	const hand, handInterface = "ip xfrm", "ip xfrm, with an interface"
 	put(t, "forwarding",
 		record.Series{Quantity: "TCP throughput", Unit: "Mbit/s", Peer: hand, Size: 1, Things: "tunnels", A: tcp[0], B: tcp[1], Goal: record.AtLeast(0.97).OfRatio()},
 		record.Series{Quantity: "packets of 100 bytes", Unit: "1/s", Peer: hand, Size: 1, Things: "tunnels", A: udp[0], B: udp[1], Goal: record.AtLeast(0.97).OfRatio()},
 		record.Series{Quantity: "packets of 100 bytes", Unit: "1/s", Peer: "bordergw with 1 tunnel", Size: others, Things: "tunnels", A: udp[2], B: udp[0],
 			Goal: record.AtLeast(1 / 1.05).OfRatio()},
+		record.Series{Quantity: "packets of 100 bytes", Unit: "1/s", Peer: handInterface, Size: 1, Things: "tunnels", A: udp[0], B: udp[3]},
+		record.Series{Quantity: "TCP throughput", Unit: "Mbit/s", Peer: handInterface, Size: 1, Things: "tunnels", A: tcp[0], B: tcp[3]},
 		record.Series{Quantity: "TCP throughput", Unit: "Mbit/s", Peer: "bordergw with 1 tunnel", Size: others, Things: "tunnels", A: tcp[2], B: tcp[0]})
 }
 
@@ -54,7 +59,7 @@ type path struct {
 
 func newPath(t *testing.T, name string) *path {
 	t.Helper()
-	w := scenario.New(named{t, name}, scenario.Options{Routing: "STATIC", SingleGateway: true, NoAgents: true, NoCustomer: name == "by-hand",
+	w := scenario.New(named{t, name}, scenario.Options{Routing: "STATIC", SingleGateway: true, NoAgents: true, NoCustomer: strings.HasPrefix(name, "by-hand"),
 		Probe: "{mode: OFF}", Spec1: "esp: {proposals: [aes256gcm16-ecp384]}", Spec2: "adminState: DOWN"})
 	w.CustomerVia(lab.CustomerLAN1)
 	w.VPCVia(lab.VPCGatewayA)
@@ -85,17 +90,25 @@ func agentTunnel(t *testing.T, name string, others int) *path {
 	return p
 }
 
-// byHandTunnel is what an operator would set up with ip(8): policies at the gateway, no interface, no VRF, no filter. The customer's end has
-// an interface as in the other networks.
-func byHandTunnel(t *testing.T) *path {
+// byHandTunnel is what an operator would set up with ip(8): policies at the gateway, no VRF, no filter, and no interface but where it is
+// asked for. The customer's end has an interface as in the other networks.
+func byHandTunnel(t *testing.T, name string, withInterface bool) *path {
 	t.Helper()
-	p := newPath(t, "by-hand")
+	p := newPath(t, name)
 	p.GatewayA.Route(lab.VPCPrefix, lab.VPCRouter)
 	p.Customer1.Xfrm("xfrm1", 1, "eth0", 1400)
+	const all = "0.0.0.0/0"
+	ifID := []string{"if_id", "1"}
+	cloud, customer, more := lab.VPCPrefix, lab.CustomerLAN, []string(nil)
+	if withInterface {
+		p.GatewayA.Xfrm("xfrm1", 1, "eth0", 1400)
+		p.GatewayA.Route(lab.CustomerLAN, "xfrm1")
+		cloud, customer, more = all, all, ifID
+	}
 	for _, end := range []struct {
 		host *lab.Host
 		more []string
-	}{{p.GatewayA, nil}, {p.Customer1, []string{"if_id", "1"}}} {
+	}{{p.GatewayA, more}, {p.Customer1, ifID}} {
 		for spi, way := range map[string][2]string{"0x10000001": {lab.GatewayA, lab.Customer1}, "0x10000002": {lab.Customer1, lab.GatewayA}} {
 			p.ip(end.host, append([]string{"xfrm", "state", "add", "src", way[0], "dst", way[1], "proto", "esp", "spi", spi, "reqid", "1", "mode", "tunnel",
 				"replay-window", "32", "aead", "rfc4106(gcm(aes))", "0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223", "128"}, end.more...)...)
@@ -105,11 +118,11 @@ func byHandTunnel(t *testing.T) *path {
 		argv := append([]string{"xfrm", "policy", "add", "src", src, "dst", dst, "dir", dir}, more...)
 		p.ip(h, append(argv, "tmpl", "src", outerSrc, "dst", outerDst, "proto", "esp", "reqid", "1", "mode", "tunnel")...)
 	}
-	policy(p.GatewayA, "out", lab.VPCPrefix, lab.CustomerLAN, lab.GatewayA, lab.Customer1)
-	policy(p.Customer1, "out", "0.0.0.0/0", "0.0.0.0/0", lab.Customer1, lab.GatewayA, "if_id", "1")
+	policy(p.GatewayA, "out", cloud, customer, lab.GatewayA, lab.Customer1, more...)
+	policy(p.Customer1, "out", all, all, lab.Customer1, lab.GatewayA, ifID...)
 	for _, dir := range []string{"in", "fwd"} {
-		policy(p.GatewayA, dir, lab.CustomerLAN, lab.VPCPrefix, lab.Customer1, lab.GatewayA)
-		policy(p.Customer1, dir, "0.0.0.0/0", "0.0.0.0/0", lab.GatewayA, lab.Customer1, "if_id", "1")
+		policy(p.GatewayA, dir, customer, cloud, lab.Customer1, lab.GatewayA, more...)
+		policy(p.Customer1, dir, all, all, lab.GatewayA, lab.Customer1, ifID...)
 	}
 	p.Customer1.Route(lab.VPCPrefix, "xfrm1")
 	p.works()
