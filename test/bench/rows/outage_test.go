@@ -16,8 +16,8 @@ import (
 	"github.com/bordergw/bordergw/test/scenario"
 )
 
-// pingInterval is that of each of the flow's addresses.
-const pingInterval = 50 * time.Millisecond
+// pingInterval is that of each of the flow's addresses, and how exact gaps are. Four networks at once leave an emulated machine no time for more.
+const pingInterval = 100 * time.Millisecond
 
 // outage is one way to lose the first of two tunnels, or what runs it.
 type outage struct {
